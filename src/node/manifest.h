@@ -1,0 +1,251 @@
+/*
+ * manifest.h - a declared pod as plain C: what a document of `kind: Pod` says, checked, with
+ * nothing left out. Filled and freed by the tables in manifest_*.c (decode.h).
+ */
+#ifndef NODE_MANIFEST_H
+#define NODE_MANIFEST_H
+
+#include "decode.h"
+#include "quantity.h"
+
+#include "podd/base.h"
+
+/* Enums of the tables: 0 is "not given", the others follow the order of the table's words. */
+enum restart_policy { RESTART_UNSET, RESTART_ALWAYS, RESTART_ON_FAILURE, RESTART_NEVER };
+enum pull_policy { PULL_UNSET, PULL_ALWAYS, PULL_IF_NOT_PRESENT, PULL_NEVER };
+enum port_protocol { PORT_UNSET, PORT_TCP, PORT_UDP, PORT_SCTP };
+enum http_scheme { SCHEME_UNSET, SCHEME_HTTP, SCHEME_HTTPS };
+enum propagation {
+    PROPAGATION_UNSET,
+    PROPAGATION_NONE,
+    PROPAGATION_HOST_TO_CONTAINER,
+    PROPAGATION_BIDIRECTIONAL
+};
+enum seccomp_type { SECCOMP_UNSET, SECCOMP_RUNTIME_DEFAULT, SECCOMP_UNCONFINED, SECCOMP_LOCALHOST };
+enum dns_policy {
+    DNS_UNSET,
+    DNS_CLUSTER_FIRST,
+    DNS_CLUSTER_FIRST_WITH_HOST_NET,
+    DNS_DEFAULT,
+    DNS_NONE
+};
+enum host_path_type {
+    HOST_PATH_UNSET,
+    HOST_PATH_DIRECTORY_OR_CREATE,
+    HOST_PATH_DIRECTORY,
+    HOST_PATH_FILE_OR_CREATE,
+    HOST_PATH_FILE,
+    HOST_PATH_SOCKET,
+    HOST_PATH_CHAR_DEVICE,
+    HOST_PATH_BLOCK_DEVICE
+};
+enum message_policy { MESSAGE_UNSET, MESSAGE_FILE, MESSAGE_FALLBACK_TO_LOGS };
+enum groups_policy { GROUPS_UNSET, GROUPS_MERGE, GROUPS_STRICT };
+enum proc_mount { PROC_MOUNT_UNSET, PROC_MOUNT_DEFAULT, PROC_MOUNT_UNMASKED };
+
+struct field_ref {
+    char *path;
+};
+struct resource_ref {
+    char *container, *resource;
+    struct quantity divisor;
+};
+struct env_source {
+    struct field_ref *field;
+    struct resource_ref *resource;
+};
+struct manifest_env {
+    char *name, *value;
+    struct env_source *from;
+};
+
+struct manifest_port {
+    char *name, *host_ip;
+    struct opt_int container_port, host_port;
+    int protocol; /* enum port_protocol */
+};
+
+struct resource_list {
+    struct quantity cpu, memory;
+};
+struct manifest_resources {
+    struct resource_list *limits, *requests;
+};
+
+struct manifest_mount {
+    char *name, *path, *sub_path;
+    struct opt_bool readonly;
+    int propagation; /* enum propagation */
+};
+
+struct seccomp_profile {
+    int type; /* enum seccomp_type */
+    char *localhost;
+};
+struct manifest_capabilities {
+    char **add, **drop; /* strv */
+};
+struct container_security {
+    struct opt_int user, group;
+    struct opt_bool non_root, readonly_root, privileged, escalation;
+    struct manifest_capabilities *capabilities;
+    struct seccomp_profile *seccomp;
+    int proc_mount; /* enum proc_mount */
+};
+
+struct probe_exec {
+    char **command; /* strv */
+};
+struct probe_header {
+    char *name, *value;
+};
+struct probe_http {
+    char *host, *path;
+    struct int_or_name port;
+    int scheme;                 /* enum http_scheme */
+    struct object_list headers; /* of struct probe_header */
+};
+struct probe_tcp {
+    char *host;
+    struct int_or_name port;
+};
+struct manifest_probe {
+    struct probe_exec *exec;
+    struct probe_http *http;
+    struct probe_tcp *tcp;
+    struct opt_int initial_delay, timeout, period, success_threshold, failure_threshold, grace;
+};
+
+struct manifest_container {
+    char *name, *image, *working_dir;
+    int pull;               /* enum pull_policy */
+    char **command, **args; /* strv */
+    struct object_list env; /* of struct manifest_env */
+    struct object_list ports;
+    struct object_list mounts;
+    struct manifest_resources *resources;
+    struct container_security *security;
+    struct manifest_probe *liveness, *readiness, *startup;
+    char *termination_path;
+    int termination_policy; /* enum message_policy */
+    struct opt_bool tty, stdin_open, stdin_once;
+    int restart; /* enum restart_policy; of init containers: Always makes a sidecar */
+};
+
+struct volume_empty_dir {
+    char *medium;
+};
+struct volume_host_path {
+    char *path;
+    int type; /* enum host_path_type */
+};
+struct manifest_volume {
+    char *name;
+    struct volume_empty_dir *empty_dir;
+    struct volume_host_path *host_path;
+};
+
+struct dns_option {
+    char *name, *value;
+};
+struct dns_config {
+    char **nameservers, **searches; /* strv */
+    struct object_list options;     /* of struct dns_option */
+};
+struct host_alias {
+    char *ip;
+    char **hostnames; /* strv */
+};
+struct manifest_sysctl {
+    char *name, *value;
+};
+struct pod_security {
+    struct opt_int user, group, fs_group;
+    struct opt_bool non_root;
+    struct seccomp_profile *seccomp;
+    struct int_list groups;
+    int groups_policy;          /* enum groups_policy */
+    struct object_list sysctls; /* of struct manifest_sysctl */
+};
+
+struct pod_os {
+    char none; /* its one field is checked, not kept */
+};
+
+struct pod_spec {
+    struct object_list containers, init_containers; /* of struct manifest_container */
+    struct object_list volumes;
+    int restart; /* enum restart_policy */
+    struct opt_int grace;
+    int dns_policy; /* enum dns_policy */
+    struct dns_config *dns;
+    struct object_list host_aliases;
+    struct opt_bool host_network, host_pid, host_ipc, share_pid;
+    char *hostname;
+    struct pod_security *security;
+    struct pod_os *os;
+};
+
+struct pod_metadata {
+    char *name, *namespace_;
+    struct pair_list labels, annotations;
+};
+
+struct pod_manifest {
+    struct pod_metadata *metadata;
+    struct pod_spec *spec;
+    char *json; /* the document, normalised: keys sorted, the namespace filled in */
+};
+
+/* Typed access to the lists. */
+static inline struct manifest_container *spec_container(const struct pod_spec *s, size_t i)
+{
+    return (struct manifest_container *)s->containers.items + i;
+}
+static inline struct manifest_container *spec_init_container(const struct pod_spec *s, size_t i)
+{
+    return (struct manifest_container *)s->init_containers.items + i;
+}
+static inline struct manifest_volume *spec_volume(const struct pod_spec *s, size_t i)
+{
+    return (struct manifest_volume *)s->volumes.items + i;
+}
+static inline struct manifest_port *container_port(const struct manifest_container *c, size_t i)
+{
+    return (struct manifest_port *)c->ports.items + i;
+}
+static inline struct manifest_mount *container_mount(const struct manifest_container *c, size_t i)
+{
+    return (struct manifest_mount *)c->mounts.items + i;
+}
+static inline struct manifest_env *container_env(const struct manifest_container *c, size_t i)
+{
+    return (struct manifest_env *)c->env.items + i;
+}
+
+struct manifest_volume *spec_find_volume(const struct pod_spec *s, const char *name);
+struct manifest_port *container_find_port(const struct manifest_container *c, const char *name);
+
+/* ---- Reading --------------------------------------------------------------------------------- */
+
+struct manifests {
+    struct pod_manifest **items;
+    size_t count;
+};
+/* Reads every document of a file, YAML or JSON, and checks all of it; on the first fault nothing is
+ * returned and *e says file:line:column, the path and what is wrong. Objects that name no namespace
+ * get `namespace_`. */
+int manifests_parse(const void *data, size_t len, const char *file, const char *namespace_,
+                    struct manifests *ret, struct err *e) MUST_CHECK;
+void manifests_free(struct manifests *m);
+void pod_manifest_free(struct pod_manifest *m);
+
+/* ---- The tables (manifest_pod.c, manifest_container.c) --------------------------------------- */
+
+extern const struct object_type pod_type;
+extern const struct object_type container_type, init_container_type;
+
+/* What no single field can know: references, duplicates, collisions (manifest_check.c). */
+int manifest_check(struct decode *d, const struct yaml_node *document, struct pod_manifest *m);
+
+#endif

@@ -1,0 +1,264 @@
+/*
+ * manifest_container.c - the tables of a container's fields (core/v1 Container).
+ */
+#include "fields.h"
+#include "manifest.h"
+#include "names.h"
+
+#define NO_OBJECTS "podd has no ConfigMap and Secret objects yet"
+#define NO_HOOKS "podd runs no lifecycle hooks yet"
+#define NO_WINDOWS "podd runs Linux containers only"
+
+static const char *const pull_words[] = {"Always", "IfNotPresent", "Never", NULL};
+static const char *const protocol_words[] = {"TCP", "UDP", "SCTP", NULL};
+static const char *const propagation_words[] = {"None", "HostToContainer", "Bidirectional", NULL};
+static const char *const seccomp_words[] = {"RuntimeDefault", "Unconfined", "Localhost", NULL};
+static const char *const scheme_words[] = {"HTTP", "HTTPS", NULL};
+static const char *const message_words[] = {"File", "FallbackToLogsOnError", NULL};
+static const char *const proc_words[] = {"Default", "Unmasked", NULL};
+static const char *const sidecar_words[] = {"Always", NULL};
+
+/* ---- env ---------------------------------------------------------------------------------------
+ */
+
+#define S field_ref
+static const struct field field_ref_fields[] = {
+    ONLY("apiVersion", "v1", "that is the only version there is"),
+    STRING("fieldPath", path, REQUIRED, .check = name_check_not_empty),
+};
+static const struct object_type field_ref_type = TYPE_OF(field_ref_fields);
+#undef S
+
+#define S resource_ref
+static const struct field resource_ref_fields[] = {
+    STRING("containerName", container),
+    QUANTITY("divisor", divisor),
+    STRING("resource", resource, REQUIRED, .check = name_check_not_empty),
+};
+static const struct object_type resource_ref_type = TYPE_OF(resource_ref_fields);
+#undef S
+
+#define S env_source
+static const struct field env_source_fields[] = {
+    OBJECT("fieldRef", field, field_ref_type),
+    OBJECT("resourceFieldRef", resource, resource_ref_type),
+    REFUSED("configMapKeyRef", NO_OBJECTS),
+    REFUSED("secretKeyRef", NO_OBJECTS),
+    REFUSED("fileKeyRef", "podd does not read environments from files of a volume"),
+};
+static const struct object_type env_source_type = TYPE_OF(env_source_fields);
+#undef S
+
+#define S manifest_env
+static const struct field env_fields[] = {
+    STRING("name", name, REQUIRED, .check = name_check_env_name),
+    STRING("value", value),
+    OBJECT("valueFrom", from, env_source_type),
+};
+static const struct object_type env_type = TYPE_OF(env_fields);
+#undef S
+
+/* ---- ports, resources, mounts ------------------------------------------------------------------
+ */
+
+#define S manifest_port
+static const struct field port_fields[] = {
+    INT("containerPort", container_port, 1, 65535, REQUIRED),
+    STRING("hostIP", host_ip, .check = name_check_ip),
+    INT("hostPort", host_port, 0, 65535),
+    STRING("name", name, .check = name_check_port_name),
+    ENUM("protocol", protocol, protocol_words),
+};
+static const struct object_type port_type = TYPE_OF(port_fields);
+#undef S
+
+#define S resource_list
+static const struct field resource_list_fields[] = {
+    QUANTITY("cpu", cpu),
+    QUANTITY("memory", memory),
+    REFUSED("ephemeral-storage", "podd does not limit the use of disk yet"),
+    REFUSED("hugepages-2Mi", "podd does not hand out huge pages to declared pods yet"),
+    REFUSED("hugepages-1Gi", "podd does not hand out huge pages to declared pods yet"),
+};
+static const struct object_type resource_list_type = TYPE_OF(resource_list_fields);
+#undef S
+
+#define S manifest_resources
+static const struct field resources_fields[] = {
+    OBJECT("limits", limits, resource_list_type),
+    OBJECT("requests", requests, resource_list_type),
+    REFUSED("claims", "podd has no dynamic resource allocation"),
+};
+static const struct object_type resources_type = TYPE_OF(resources_fields);
+#undef S
+
+#define S manifest_mount
+static const struct field mount_fields[] = {
+    STRING("mountPath", path, REQUIRED, .check = name_check_absolute_path),
+    ENUM("mountPropagation", propagation, propagation_words),
+    STRING("name", name, REQUIRED, .check = name_check_dns_label),
+    BOOL("readOnly", readonly),
+    ONLY("recursiveReadOnly", "Disabled",
+         "podd does not make declared mounts recursively read-only yet"),
+    REFUSED("subPath", "podd does not mount a part of a volume yet"),
+    REFUSED("subPathExpr", "podd does not mount a part of a volume yet"),
+};
+static const struct object_type mount_type = TYPE_OF(mount_fields);
+#undef S
+
+/* ---- securityContext ---------------------------------------------------------------------------
+ */
+
+static int finish_seccomp(struct decode *d, const struct yaml_node *node, void *object)
+{
+    const struct seccomp_profile *p = object;
+
+    if (p->type == SECCOMP_LOCALHOST && !p->localhost)
+        return decode_fail(d, node, "missing field %s.localhostProfile", decode_path(d));
+    if (p->type != SECCOMP_LOCALHOST && p->localhost)
+        return decode_fail(d, node, "%s.localhostProfile needs type Localhost", decode_path(d));
+    return 0;
+}
+
+#define S seccomp_profile
+static const struct field seccomp_fields[] = {
+    STRING("localhostProfile", localhost, .check = name_check_absolute_path),
+    ROW("type", FIELD_ENUM, type, .values = seccomp_words, REQUIRED),
+};
+const struct object_type seccomp_type_of = TYPE_OF(seccomp_fields, .finish = finish_seccomp);
+#undef S
+
+#define S manifest_capabilities
+static const struct field capabilities_fields[] = {
+    STRINGS("add", add, .check = name_check_not_empty),
+    STRINGS("drop", drop, .check = name_check_not_empty),
+};
+static const struct object_type capabilities_type = TYPE_OF(capabilities_fields);
+#undef S
+
+static int finish_security(struct decode *d, const struct yaml_node *node, void *object)
+{
+    const struct container_security *s = object;
+
+    if (s->privileged.value && s->escalation.set && !s->escalation.value)
+        return decode_fail(d, node,
+                           "%s: allowPrivilegeEscalation cannot be false in a privileged container",
+                           decode_path(d));
+    return 0;
+}
+
+#define S container_security
+static const struct field security_fields[] = {
+    BOOL("allowPrivilegeEscalation", escalation),
+    REFUSED("appArmorProfile", "podd does not choose AppArmor profiles for declared pods yet"),
+    OBJECT("capabilities", capabilities, capabilities_type),
+    BOOL("privileged", privileged),
+    ENUM("procMount", proc_mount, proc_words),
+    BOOL("readOnlyRootFilesystem", readonly_root),
+    INT("runAsGroup", group, 0, INT32_MAX),
+    BOOL("runAsNonRoot", non_root),
+    INT("runAsUser", user, 0, INT32_MAX),
+    REFUSED("seLinuxOptions", "podd does not choose SELinux labels for declared pods yet"),
+    OBJECT("seccompProfile", seccomp, seccomp_type_of),
+    REFUSED("windowsOptions", NO_WINDOWS),
+};
+static const struct object_type security_type = TYPE_OF(security_fields, .finish = finish_security);
+#undef S
+
+/* ---- Probes ------------------------------------------------------------------------------------
+ */
+
+#define S probe_exec
+static const struct field exec_fields[] = {
+    STRINGS("command", command, REQUIRED),
+};
+static const struct object_type exec_type = TYPE_OF(exec_fields);
+#undef S
+
+#define S probe_header
+static const struct field header_fields[] = {
+    STRING("name", name, REQUIRED, .check = name_check_not_empty),
+    STRING("value", value, REQUIRED),
+};
+static const struct object_type header_type = TYPE_OF(header_fields);
+#undef S
+
+#define S probe_http
+static const struct field http_fields[] = {
+    STRING("host", host),
+    LIST("httpHeaders", headers, header_type),
+    STRING("path", path),
+    ROW("port", FIELD_PORT, port, REQUIRED),
+    ENUM("scheme", scheme, scheme_words),
+};
+static const struct object_type http_type = TYPE_OF(http_fields);
+#undef S
+
+#define S probe_tcp
+static const struct field tcp_fields[] = {
+    STRING("host", host),
+    ROW("port", FIELD_PORT, port, REQUIRED),
+};
+static const struct object_type tcp_type = TYPE_OF(tcp_fields);
+#undef S
+
+static int finish_probe(struct decode *d, const struct yaml_node *node, void *object)
+{
+    const struct manifest_probe *p = object;
+
+    if ((p->exec != NULL) + (p->http != NULL) + (p->tcp != NULL) != 1)
+        return decode_fail(d, node, "%s must have exactly one of exec, httpGet and tcpSocket",
+                           decode_path(d));
+    return 0;
+}
+
+#define S manifest_probe
+static const struct field probe_fields[] = {
+    OBJECT("exec", exec, exec_type),
+    INT("failureThreshold", failure_threshold, 1, INT32_MAX),
+    REFUSED("grpc", "podd has no gRPC probes yet"),
+    OBJECT("httpGet", http, http_type),
+    INT("initialDelaySeconds", initial_delay, 0, INT32_MAX),
+    INT("periodSeconds", period, 1, INT32_MAX),
+    INT("successThreshold", success_threshold, 1, INT32_MAX),
+    OBJECT("tcpSocket", tcp, tcp_type),
+    INT("terminationGracePeriodSeconds", grace, 1, INT32_MAX),
+    INT("timeoutSeconds", timeout, 1, INT32_MAX),
+};
+static const struct object_type probe_type = TYPE_OF(probe_fields, .finish = finish_probe);
+#undef S
+
+/* ---- The container -----------------------------------------------------------------------------
+ */
+
+#define S manifest_container
+#define COMMON_FIELDS                                                                              \
+    STRINGS("args", args), STRINGS("command", command), LIST("env", env, env_type),                \
+        REFUSED("envFrom", NO_OBJECTS),                                                            \
+        STRING("image", image, REQUIRED, .check = name_check_image),                               \
+        ENUM("imagePullPolicy", pull, pull_words), REFUSED("lifecycle", NO_HOOKS),                 \
+        OBJECT("livenessProbe", liveness, probe_type),                                             \
+        STRING("name", name, REQUIRED, .check = name_check_dns_label),                             \
+        LIST("ports", ports, port_type), OBJECT("readinessProbe", readiness, probe_type),          \
+        REFUSED("resizePolicy", "podd does not resize running containers of declared pods yet"),   \
+        OBJECT("resources", resources, resources_type),                                            \
+        REFUSED("restartPolicyRules", "podd restarts by the policy alone"),                        \
+        OBJECT("securityContext", security, security_type),                                        \
+        OBJECT("startupProbe", startup, probe_type), BOOL("stdin", stdin_open),                    \
+        BOOL("stdinOnce", stdin_once),                                                             \
+        STRING("terminationMessagePath", termination_path, .check = name_check_absolute_path),     \
+        ENUM("terminationMessagePolicy", termination_policy, message_words), BOOL("tty", tty),     \
+        REFUSED("volumeDevices", "podd has no block volumes"),                                     \
+        LIST("volumeMounts", mounts, mount_type), STRING("workingDir", working_dir)
+
+static const struct field container_fields[] = {
+    COMMON_FIELDS,
+    REFUSED("restartPolicy", "only the pod and its init containers can have one"),
+};
+const struct object_type container_type = TYPE_OF(container_fields);
+
+static const struct field init_container_fields[] = {
+    COMMON_FIELDS,
+    ENUM("restartPolicy", restart, sidecar_words),
+};
+const struct object_type init_container_type = TYPE_OF(init_container_fields);

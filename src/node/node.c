@@ -1,0 +1,131 @@
+/*
+ * node.c - the room's life: the table of declared pods is read from disk, then, when it is known
+ * what runs, taken up; and closed without touching a pod.
+ */
+#include "private.h"
+#include "translate.h"
+
+#include <limits.h>
+
+/* ---- Events of the pod room --------------------------------------------------------------------
+ */
+
+static void on_pod_event(void *arg, const struct pod_event *event)
+{
+    struct node *n = arg;
+    struct declared *d = map_get(n->uids, event->sandbox->uid);
+
+    if (d && str_equal(event->sandbox->origin, NODE_ORIGIN))
+        declared_touch(d);
+}
+
+/* ---- Opening -----------------------------------------------------------------------------------
+ */
+
+static void node_free(struct node *n)
+{
+    while (!list_empty(&n->declared))
+        declared_free(container_of(n->declared.next, struct declared, item));
+    map_free(n->pods);
+    map_free(n->uids);
+    free((char *)n->config.root);
+    free((char *)n->config.state);
+    free((char *)n->config.log_root);
+    free(n->hostname);
+    free(n);
+}
+
+static char *own_hostname(void)
+{
+    char name[HOST_NAME_MAX + 1] = "";
+
+    if (gethostname(name, sizeof(name) - 1) < 0)
+        log_warn("node", NULL, "gethostname: %m");
+    return xstrdup(name);
+}
+
+static struct node *node_new(const struct node_config *config)
+{
+    struct node *n = xnew(struct node);
+
+    n->config = *config;
+    n->config.root = xstrdup(config->root);
+    n->config.state = xstrdup(config->state);
+    n->config.log_root = xstrdup(config->log_root);
+    n->hostname = own_hostname();
+    n->started_at = time_now_ns();
+    /* Versions grow over restarts too: a clock that is faster than they are is where they begin. */
+    n->version = (uint64_t)(n->started_at / NS_PER_MS);
+    n->pods = map_new();
+    n->uids = map_new();
+    list_init(&n->declared);
+    list_init(&n->kicked);
+    list_init(&n->ops);
+    list_init(&n->watches);
+    list_init(&n->applies);
+    n->events = events_new();
+    return n;
+}
+
+int node_open(const struct node_config *config, struct node **ret, struct err *e)
+{
+    struct node *n = node_new(config);
+
+    if (store_load(n, e) < 0) {
+        node_close(n);
+        return -1;
+    }
+    n->pod_watch = pods_watch(config->pods, on_pod_event, n);
+    *ret = n;
+    return 0;
+}
+
+void node_start(struct node *n)
+{
+    adopt_all(n);
+    n->started = true;
+    if (!list_empty(&n->declared))
+        log_info("node", NULL, "%zu pods are declared", map_count(n->pods));
+    list_for_each (it, &n->declared)
+        declared_touch(container_of(it, struct declared, item));
+}
+
+/* ---- Closing -----------------------------------------------------------------------------------
+ */
+
+static void fail_waiters(struct declared *d)
+{
+    for (size_t i = 0; i < d->n_waiters; i++)
+        call_fail(d->waiters[i], ERR_UNAVAILABLE,
+                  "podd is stopping; the pod is deleted when it runs again");
+    d->n_waiters = 0;
+}
+
+/* Whoever answers one of these later finds nothing to do. */
+static void orphan_ops(struct node *n)
+{
+    while (!list_empty(&n->ops)) {
+        struct op *op = container_of(n->ops.next, struct op, item);
+        list_remove(&op->item);
+        op->node = NULL;
+        op->pod = NULL;
+        if (op->member && op->member->pull) { /* is not answered once it is left */
+            image_pull_cancel(take_ptr(op->member->pull));
+            free(op);
+        }
+    }
+}
+
+void node_close(struct node *n)
+{
+    if (n->pod_watch)
+        pod_watch_free(n->pod_watch);
+    watches_close(n);
+    applies_close(n);
+    stop_all_close(n);
+    list_for_each (it, &n->declared)
+        fail_waiters(container_of(it, struct declared, item));
+    events_free(n->events);
+    orphan_ops(n);
+    node_free(n);
+}

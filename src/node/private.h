@@ -1,0 +1,290 @@
+/*
+ * private.h - the declared pods as the files of this room share them.
+ *
+ * A struct declared is one pod as declared, a struct member one of its containers. What runs is not
+ * repeated here: sandboxes and containers are asked for by id (podd/pod.h), so that there is one
+ * truth. What is here is what podd is doing about them: the operation under way, what is waited
+ * for, the back-off.
+ *
+ * Everything is driven by declared_kick(): it marks a pod, and soon, once, declared_sync()
+ * (reconcile.c) compares what is with what should be and takes the next steps. Kicks come from
+ * events of pods, ends of operations, probes, timers and calls. Nothing is polled.
+ */
+#ifndef NODE_PRIVATE_H
+#define NODE_PRIVATE_H
+
+#include "backoff.h"
+#include "manifest.h"
+
+#include "podd/node.h"
+
+#include "podd.pb-c.h"
+
+struct declared;
+struct events;
+
+/* ---- The node ----------------------------------------------------------------------------------
+ */
+
+struct node {
+    struct node_config config; /* strings owned */
+    char *hostname;
+    int64_t started_at;
+    struct map *pods;     /* "<namespace>/<name>" -> struct declared, the newest of the name */
+    struct map *uids;     /* uid -> struct declared */
+    struct list declared; /* all, oldest first, those being deleted or replaced too */
+    struct list kicked;   /* of struct declared, by `kick` */
+    bool kick_posted;
+    struct list ops;     /* of struct op: what is under way */
+    struct list watches; /* of struct watch */
+    struct list applies; /* of struct apply: one at a time */
+    struct pod_watch *pod_watch;
+    struct events *events;
+    struct stop_all *stopping; /* NULL: none under way */
+    uint64_t version;          /* of the last change of any pod */
+    uint64_t order;            /* of the last declaration */
+    bool started;              /* node_start was called */
+    bool halted;               /* StopAll: nothing is started any more */
+};
+
+/* ---- A container of a declared pod -------------------------------------------------------------
+ */
+
+struct termination {
+    bool set;
+    int32_t exit_code;
+    char *reason, *message;
+    int64_t started_at, finished_at;
+};
+
+struct member {
+    struct declared *pod;
+    const struct manifest_container *spec;
+    bool init, sidecar;
+
+    char *id;                /* of the current life; NULL: none yet */
+    uint32_t attempt;        /* of the current life, or of the one to come */
+    bool end_noted;          /* the current life's end has been seen */
+    char *end_message;       /* what was said about it; NULL: nothing */
+    struct termination last; /* of the life before */
+    char *termination_file;  /* of the current life, on the node */
+
+    struct op *op; /* what is under way for this container; NULL: nothing */
+    struct image_pull *pull;
+    int64_t pull_started;
+    bool image_ready; /* for the coming life: it need not be pulled again */
+
+    const char *waiting; /* reason, as kubectl shows it; NULL: nothing special */
+    char *waiting_message;
+    int64_t due; /* ns: when the next try may begin; 0: now */
+    struct backoff crash, pull_backoff, create_backoff;
+
+    struct health_container *health;
+    char *probed_id; /* the container that `probed` is about, of an earlier podd; NULL: none */
+    struct probe_state probed[PROBE_KIND_COUNT];
+    bool kill; /* a probe has failed for good */
+    int64_t kill_grace;
+};
+
+/* ---- A declared pod ----------------------------------------------------------------------------
+ */
+
+enum deletion_step { DELETION_STOP_MAIN, DELETION_STOP_INIT, DELETION_SANDBOX, DELETION_FILES };
+enum pod_phase { PHASE_PENDING, PHASE_RUNNING, PHASE_SUCCEEDED, PHASE_FAILED };
+
+struct declared {
+    struct node *node;
+    struct list item; /* of node->declared */
+    struct list kick; /* of node->kicked */
+    uint64_t order;   /* of declaration: grows */
+    char *key, *namespace_, *name, *uid;
+    int64_t created_at;
+    struct pod_manifest *manifest; /* NULL: only what is left of a pod is being removed */
+    struct member *members;        /* init containers, then containers */
+    size_t n_members, n_init;
+
+    char *sandbox_id; /* NULL: none yet */
+    uint32_t sandbox_attempt;
+    struct op *sandbox_op;
+    size_t ops; /* under way, all kinds */
+    struct backoff sandbox_backoff;
+    int64_t sandbox_due;
+    char *trouble;         /* why the pod does not come up, for people; NULL: nothing */
+    bool initialized;      /* the init containers are done, for this sandbox */
+    bool finished;         /* all ended, and nothing is to be started again */
+    bool network_released; /* finished, and its sandbox is stopped */
+    enum pod_phase final_phase;
+    struct timer *timer; /* the next thing that is due */
+
+    /* The record on disk (store.c). */
+    bool saved;       /* it is on disk: containers may be started */
+    bool record_busy; /* it is being written or removed */
+    bool write_again; /* it has changed since, or could not be written yet */
+    /* Called once, when what was to be written is written, or could not be. */
+    void (*on_saved)(struct declared *d, const struct err *e, void *arg);
+    void *on_saved_arg;
+    struct declared *replaces;    /* holds the name until this one is on disk (apply.c) */
+    struct declared *replaced_by; /* the other way around */
+
+    /* Ending (deletion.c). */
+    bool deleting, superseded; /* superseded: the record belongs to another pod by now */
+    int64_t grace;             /* seconds */
+    enum deletion_step step;
+    bool hasten;           /* the grace has become shorter: tell the containers */
+    bool gone;             /* all is removed; only the struct is left */
+    int64_t stop_deadline; /* monotonic ns; 0: not begun */
+    int64_t retry_at;
+    struct declared *successor; /* waits for this one to be gone */
+    size_t blockers;            /* how many this one waits for */
+    struct rpc_call **waiters;  /* DeletePod calls */
+    size_t n_waiters;
+
+    /* What watchers were told (watch.c). */
+    bool touched, announced;
+    uint64_t version;
+    uint8_t *told;
+    size_t told_len;
+    bool condition_state[4];
+    int64_t condition_time[4];
+};
+
+/* declared.c */
+struct declared *declared_new(struct node *n, const char *namespace_, const char *name,
+                              const char *uid);
+/* A pod without a manifest, of which only the removal is left; the pod of its name waits for it. */
+struct declared *declared_new_remains(struct node *n, const char *namespace_, const char *name,
+                                      const char *uid);
+/* Takes the manifest: makes its members. */
+void declared_set_manifest(struct declared *d, struct pod_manifest *manifest_take);
+/* Takes it out of every index and frees it. No operation may be under way. */
+void declared_free(struct declared *d);
+struct declared *declared_find(struct node *n, const char *namespace_, const char *name);
+/* Makes it the one that its name stands for. */
+void declared_publish(struct declared *d);
+bool declared_is_current(const struct declared *d);
+void declared_kick(struct declared *d);
+void declared_kick_all(struct node *n);
+/* Wakes the pod at `due` (ns, wall clock), or earlier. */
+void declared_wake_at(struct declared *d, int64_t due);
+/* Where the pod's files are: below <root>/volumes and the log root. Caller frees. */
+char *declared_volume_dir(const struct declared *d);
+char *declared_log_dir(const struct declared *d);
+/* The sandbox, when there is one and podd knows it. */
+struct sandbox *declared_sandbox(const struct declared *d);
+
+/* member.c: what a container of a pod is now. */
+struct container *member_container(const struct member *m);
+void member_set_waiting(struct member *m, const char *reason, const char *fmt, ...) PRINTF(3, 4);
+void member_clear(struct member *m);
+/* Its end is final: by the pod's policy it is not started again. */
+bool member_is_done(const struct member *m);
+bool member_restarts(const struct member *m, const struct container *c);
+void termination_clear(struct termination *t);
+void termination_of(struct termination *t, const struct member *m, const struct container *c);
+
+/* ---- Operations under way ----------------------------------------------------------------------
+ */
+
+/* One call into another room that will call back. Outlives the node when that closes first. */
+struct op {
+    struct list item;  /* of node->ops */
+    struct node *node; /* NULL: closed, the answer interests nobody */
+    struct declared *pod;
+    struct member *member; /* NULL: of the pod itself */
+    void (*done)(struct op *op, const char *id, const struct err *e);
+    void *job; /* done's own */
+};
+struct op *op_new(struct declared *d, struct member *m,
+                  void (*done)(struct op *op, const char *id, const struct err *e), void *job);
+/* Callbacks of the other rooms, with the op as argument: call op->done, free the op, kick the pod.
+ */
+void op_on_id(void *arg, const char *id, const struct err *e);
+void op_on_done(void *arg, const struct err *e);
+/* Runs work(job) on a worker thread; the job's error is handed to done. */
+struct work_job {
+    struct op *op;
+    void (*work)(struct work_job *job);
+    struct err err;
+};
+void op_work(struct loop *loop, struct op *op, struct work_job *job);
+
+/* ---- The reconciler ----------------------------------------------------------------------------
+ */
+
+void declared_sync(struct declared *d);      /* reconcile.c */
+bool sandbox_sync(struct declared *d);       /* sandbox.c: true when it is ready */
+void sandbox_lost(struct declared *d);       /* containers.c follows a lost sandbox */
+void sandbox_release(struct declared *d);    /* of a finished pod */
+void member_sync(struct member *m);          /* life.c */
+void member_start_life(struct member *m);    /* setup.c: pull, prepare, create, start */
+void member_attach_health(struct member *m); /* probes.c */
+void member_note_end(struct member *m);
+/* Begins to end it; `grace` < 0: its own. A shorter grace hastens one under way. */
+void declared_delete(struct declared *d, int64_t grace); /* deletion.c */
+void deletion_sync(struct declared *d);
+void declared_add_waiter(struct declared *d, struct rpc_call *call);
+
+/* phase.c */
+enum pod_phase declared_phase(const struct declared *d);
+const char *phase_name(enum pod_phase phase);
+
+/* ---- The store ---------------------------------------------------------------------------------
+ */
+
+/* Writes the record, durably, in the background; sets `saved` and kicks when it is there. */
+void store_save(struct declared *d);
+/* Removes the pod's volumes and logs and, unless it is superseded, its record. */
+void store_remove(struct declared *d,
+                  void (*done)(struct op *op, const char *id, const struct err *e));
+/* Reads every record. A broken one is set aside with a warning. */
+int store_load(struct node *n, struct err *e) MUST_CHECK;
+
+/* adopt.c: takes up what runs, after a restart. */
+void adopt_all(struct node *n);
+
+/* ---- Events and watches ------------------------------------------------------------------------
+ */
+
+struct events *events_new(void);
+void events_free(struct events *ev);
+/* One thing that happened to the pod; the same again is counted. */
+void event_add(struct declared *d, const struct member *m, bool warning, const char *reason,
+               const char *fmt, ...) PRINTF(5, 6);
+void events_list(struct node *n, struct rpc_call *call, const Podd__V1__ListEventsRequest *request);
+
+/* The pod may look different now: watchers are told soon, if it does. */
+void declared_touch(struct declared *d);
+void watch_flush(struct declared *d);
+void watch_deleted(struct declared *d);
+void watch_start(struct node *n, struct rpc_call *call, const Podd__V1__WatchPodsRequest *request);
+void watches_close(struct node *n);
+
+/* status.c: the pod as podd.v1 tells it; podd__v1__pod__free_unpacked(.., NULL). */
+Podd__V1__Pod *declared_to_message(struct declared *d, bool with_probes);
+Podd__V1__ProbeResult probe_result_number(enum probe_result result);
+
+/* ---- The service -------------------------------------------------------------------------------
+ */
+
+void apply_run(struct node *n, struct rpc_call *call, const Podd__V1__ApplyRequest *request);
+void applies_close(struct node *n);
+void probe_call(struct node *n, struct rpc_call *call, const Podd__V1__RunProbeRequest *request);
+void image_call_pull(struct node *n, struct rpc_call *call,
+                     const Podd__V1__PullImageRequest *request);
+void image_call_import(struct node *n, struct rpc_call *call,
+                       const Podd__V1__ImportImageRequest *request);
+void stop_all_run(struct node *n, struct rpc_call *call, const Podd__V1__StopAllRequest *request);
+void stop_all_check(struct node *n); /* a declared pod is gone */
+void stop_all_close(struct node *n);
+
+/* Callbacks of other rooms get NULL or a zeroed error on success. */
+static inline bool err_is_set(const struct err *e)
+{
+    return e && e->code != ERR_OK;
+}
+
+/* Fails the call with one sentence. */
+void call_fail(struct rpc_call *call, enum err_code code, const char *fmt, ...) PRINTF(3, 4);
+const char *namespace_or_default(const char *namespace_);
+
+#endif

@@ -1,0 +1,102 @@
+/*
+ * probes.c - a container's probes: attached while it runs, their verdicts turned into kills, events
+ * and status.
+ */
+#include "private.h"
+#include "translate.h"
+
+static const char *const kind_names[PROBE_KIND_COUNT] = {"Startup", "Readiness", "Liveness"};
+
+static void on_ready(void *arg, bool ready)
+{
+    struct member *m = arg;
+
+    declared_touch(m->pod);
+    store_save(m->pod); /* so that the next podd need not begin with "not ready" */
+}
+
+static void on_started(void *arg)
+{
+    struct member *m = arg;
+
+    declared_touch(m->pod);
+    declared_kick(m->pod);
+}
+
+static void on_unhealthy(void *arg, enum probe_kind kind, int64_t grace, const char *message)
+{
+    struct member *m = arg;
+
+    m->kill = true;
+    m->kill_grace = grace;
+    m->due = 0;
+    event_add(m->pod, m, false, "Killing", "Container %s failed %s probe, will be %s",
+              m->spec->name, kind == PROBE_STARTUP ? "startup" : "liveness",
+              m->pod->manifest->spec->restart == RESTART_NEVER && !m->sidecar ? "stopped"
+                                                                              : "restarted");
+    log_info("node", m->pod->key, "container %s is unhealthy: %s", m->spec->name, message);
+    declared_kick(m->pod);
+}
+
+static void on_attempt(void *arg, enum probe_kind kind, enum probe_result result,
+                       const char *message, int64_t latency_ns)
+{
+    struct member *m = arg;
+
+    switch (result) {
+    case PROBE_SUCCESS:
+        break;
+    case PROBE_WARNING:
+        event_add(m->pod, m, true, "ProbeWarning", "%s probe warning: %s", kind_names[kind],
+                  message);
+        break;
+    case PROBE_UNKNOWN:
+        event_add(m->pod, m, true, "Unhealthy", "%s probe errored: %s", kind_names[kind], message);
+        break;
+    case PROBE_FAILURE:
+        event_add(m->pod, m, true, "Unhealthy", "%s probe failed: %s", kind_names[kind], message);
+        break;
+    }
+}
+
+void member_attach_health(struct member *m)
+{
+    static const struct health_events events = {
+        .on_ready = on_ready,
+        .on_started = on_started,
+        .on_unhealthy = on_unhealthy,
+        .on_attempt = on_attempt,
+    };
+    const struct probe_spec *specs[PROBE_KIND_COUNT] = {NULL};
+    struct probe_plan plans[PROBE_KIND_COUNT];
+    const struct sandbox *s = declared_sandbox(m->pod);
+    const char *ips[NET_ADDRESSES_MAX];
+    struct pair_list env = {0};
+    struct env_context context = {.manifest = m->pod->manifest,
+                                  .uid = m->pod->uid,
+                                  .node_name = m->pod->node->hostname,
+                                  .ips = ips,
+                                  .n_ips = s ? s->addresses.count : 0};
+
+    for (size_t i = 0; i < context.n_ips; i++)
+        ips[i] = s->addresses.text[i];
+    env_resolve(m->spec, &context, &env);
+    for (int kind = 0; kind < PROBE_KIND_COUNT; kind++) {
+        const struct manifest_probe *p = container_probe(m->spec, kind);
+        if (!p)
+            continue;
+        probe_plan_make(m->spec, p, &env, &plans[kind]);
+        specs[kind] = &plans[kind].spec;
+    }
+    bool resumed = str_equal(m->probed_id, m->id);
+    m->health = health_attach(m->pod->node->config.health, m->id, specs, resumed ? m->probed : NULL,
+                              &events, m);
+    free(take_ptr(m->probed_id));
+    for (int kind = 0; kind < PROBE_KIND_COUNT; kind++)
+        if (specs[kind])
+            probe_plan_free(&plans[kind]);
+    pair_list_free(&env);
+    declared_touch(m->pod);
+    if (m->sidecar)
+        declared_kick(m->pod);
+}

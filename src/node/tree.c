@@ -1,0 +1,133 @@
+/*
+ * tree.c - scalars by the rules of YAML 1.1, and trees as JSON. The tree itself is base's; its
+ * limits bound the recursion here.
+ */
+#include "tree.h"
+
+static const char *const true_words[] = {"true", "True", "TRUE", "yes", "Yes", "YES",
+                                         "on",   "On",   "ON",   "y",   "Y",   NULL};
+static const char *const false_words[] = {"false", "False", "FALSE", "no", "No", "NO",
+                                          "off",   "Off",   "OFF",   "n",  "N",  NULL};
+
+static bool is_word(const char *s, const char *const *words)
+{
+    for (; *words; words++)
+        if (str_equal(s, *words))
+            return true;
+    return false;
+}
+
+static size_t count_digits(const char *s)
+{
+    return strspn(s, "0123456789");
+}
+
+static bool is_int(const char *s)
+{
+    s += *s == '-' || *s == '+';
+    size_t digits = count_digits(s);
+    return digits > 0 && s[digits] == '\0';
+}
+
+/* 1.5, .5, 1e3, 1.5E-3 and the like; .inf and .nan are nothing that a manifest can mean. */
+static bool is_float(const char *s)
+{
+    s += *s == '-' || *s == '+';
+    size_t digits = count_digits(s);
+    s += digits;
+    if (*s == '.') {
+        size_t decimals = count_digits(++s);
+        digits += decimals;
+        s += decimals;
+    }
+    if (digits == 0)
+        return false;
+    if (*s == 'e' || *s == 'E') {
+        s++;
+        s += *s == '-' || *s == '+';
+        if (count_digits(s) == 0)
+            return false;
+        s += count_digits(s);
+    }
+    return *s == '\0';
+}
+
+enum tree_type tree_type(const struct yaml_node *node)
+{
+    if (node->kind == YAML_MAPPING)
+        return TREE_MAPPING;
+    if (node->kind == YAML_SEQUENCE)
+        return TREE_SEQUENCE;
+    if (!node->plain)
+        return TREE_STRING;
+    if (yaml_is_null(node))
+        return TREE_NULL;
+    if (is_word(node->text, true_words) || is_word(node->text, false_words))
+        return TREE_BOOL;
+    if (is_int(node->text))
+        return TREE_INT;
+    return is_float(node->text) ? TREE_FLOAT : TREE_STRING;
+}
+
+bool tree_bool(const struct yaml_node *scalar)
+{
+    return is_word(scalar->text, true_words);
+}
+
+const struct yaml_node *tree_item(const struct yaml_node *node, size_t index)
+{
+    if (!node || node->kind == YAML_SCALAR || index >= node->count)
+        return NULL;
+    return node->kind == YAML_MAPPING ? node->entries[index].value : node->items[index];
+}
+
+const struct yaml_node *tree_child(const struct yaml_node *node, const char *key)
+{
+    const struct yaml_node *value = yaml_get(node, key);
+
+    return value && !yaml_is_null(value) ? value : NULL;
+}
+
+/* ---- JSON --------------------------------------------------------------------------------------
+ */
+
+static json_t *number_to_json(const struct yaml_node *node, enum tree_type type)
+{
+    int64_t number;
+
+    if (type == TREE_INT && parse_int(node->text, INT64_MIN, INT64_MAX, &number) == 0)
+        return json_integer(number);
+    /* "0.1" must come back as "0.1": a quantity is read from its text, so text it stays. */
+    return json_string(node->text);
+}
+
+json_t *tree_to_json(const struct yaml_node *node)
+{
+    enum tree_type type = tree_type(node);
+    json_t *json;
+
+    switch (type) {
+    case TREE_NULL:
+        return json_null();
+    case TREE_BOOL:
+        return json_boolean(tree_bool(node));
+    case TREE_INT:
+    case TREE_FLOAT:
+        return number_to_json(node, type);
+    case TREE_STRING:
+        return json_string(node->text);
+    case TREE_SEQUENCE:
+        json = json_array();
+        for (size_t i = 0; i < node->count; i++)
+            json_array_append_new(json, tree_to_json(node->items[i]));
+        return json;
+    case TREE_MAPPING:
+        break;
+    }
+    json = json_object();
+    for (size_t i = 0; i < node->count; i++)
+        if (!yaml_is_null(node->entries[i].value))
+            json_object_set_new(json, node->entries[i].key->text,
+                                tree_to_json(node->entries[i].value));
+    return json;
+}
