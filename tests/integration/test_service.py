@@ -1,0 +1,53 @@
+"""The server as a whole: version, status, health, methods of later, bad bytes."""
+import cri_pb2 as cri
+import grpc
+import health_pb2
+import health_pb2_grpc
+import pytest
+
+from lib.cri import code_of
+
+
+def test_version_status_and_config(podd):
+    version = podd.runtime.Version(cri.VersionRequest())
+    assert (version.version, version.runtime_name, version.runtime_api_version) == \
+        ("0.1.0", "podd", "v1")
+    assert version.runtime_version
+    status = podd.runtime.Status(cri.StatusRequest(verbose=True))
+    conditions = {c.type: c.status for c in status.status.conditions}
+    assert conditions == {"RuntimeReady": True, "NetworkReady": True}
+    assert [h.name for h in status.runtime_handlers] == [""]
+    assert "config" in status.info
+    config = podd.runtime.RuntimeConfig(cri.RuntimeConfigRequest())
+    assert config.linux.cgroup_driver == cri.CGROUPFS
+
+
+def test_grpc_health(podd):
+    stub = health_pb2_grpc.HealthStub(podd.connect())
+    assert stub.Check(health_pb2.HealthCheckRequest()).status == \
+        health_pb2.HealthCheckResponse.SERVING
+    code, _ = code_of(stub.Check, health_pb2.HealthCheckRequest(service="no.such"))
+    assert code == grpc.StatusCode.NOT_FOUND
+
+
+def test_methods_of_later_are_unimplemented(podd):
+    code, message = code_of(podd.runtime.CheckpointContainer,
+                            cri.CheckpointContainerRequest(container_id="x", location="/tmp/x"))
+    assert code == grpc.StatusCode.UNIMPLEMENTED and "CheckpointContainer" in message
+    with pytest.raises(grpc.RpcError) as caught:
+        podd.connect().unary_unary("/runtime.v1.RuntimeService/NoSuchMethod")(b"")
+    assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_broken_bytes_are_invalid(podd):
+    call = podd.connect().unary_unary("/runtime.v1.RuntimeService/RunPodSandbox")
+    with pytest.raises(grpc.RpcError) as caught:
+        call(b"\xff\xff\xff\xff\xff\xff\xff")
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert podd.is_ready()
+
+
+def test_the_socket_is_roots_only(podd):
+    assert podd.socket.stat().st_mode & 0o777 == 0o600
+    assert podd.root.stat().st_mode & 0o777 == 0o700
+    assert podd.state.stat().st_mode & 0o777 == 0o700

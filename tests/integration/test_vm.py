@@ -1,0 +1,251 @@
+"""What only machines with a pure cgroup v2 tree, all capabilities or AppArmor can show: CI runs it in
+a virtual machine, where none of these tests may be skipped."""
+import os
+import subprocess
+
+import cri_pb2 as cri
+import grpc
+import pytest
+
+from lib import daemon
+from lib.cri import (Pod, code_of, container_config, container_status, exec_sync, read_log,
+                     wait_exited, wait_until)
+from lib.patience import patient
+
+pytestmark = pytest.mark.vm
+MIB = 1 << 20
+
+
+def cgroup_file(container, file):
+    with open(f"/sys/fs/cgroup/podd/{container}/{file}", encoding="ascii") as f:
+        return f.read().strip()
+
+
+def sleeper(**resources):
+    config = container_config("busybox", ["sleep", "1000"])
+    for name, value in resources.items():
+        setattr(config.linux.resources, name, value)
+    return config
+
+
+# ---- cgroup v2 ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.cgroup_v2
+def test_every_controller_reaches_the_containers(podd, pod):
+    container = pod.start("", config=sleeper())
+    enabled = cgroup_file(container, "cgroup.controllers").split()
+    assert {"cpu", "cpuset", "io", "memory", "pids"} <= set(enabled)
+    assert cgroup_file(container, "cgroup.subtree_control") == ""
+    assert cgroup_file(container, "memory.max") == "max"
+
+
+@pytest.mark.cgroup_v2
+def test_limits_change_while_it_runs(podd, pod):
+    container = pod.start("", config=sleeper(memory_limit_in_bytes=64 * MIB, cpu_shares=2))
+    assert cgroup_file(container, "cpu.weight") == "1"
+
+    def update(**values):
+        podd.runtime.UpdateContainerResources(cri.UpdateContainerResourcesRequest(
+            container_id=container, linux=cri.LinuxContainerResources(**values)))
+    update(memory_limit_in_bytes=128 * MIB, cpu_shares=262144, cpu_quota=50000, cpu_period=100000,
+           cpuset_cpus="0")
+    assert cgroup_file(container, "memory.max") == str(128 * MIB)
+    assert cgroup_file(container, "cpu.weight") == "10000"
+    assert cgroup_file(container, "cpu.max") == "50000 100000"
+    assert cgroup_file(container, "cpuset.cpus.effective") == "0"
+    update(cpu_quota=-1, cpu_period=100000)
+    assert cgroup_file(container, "cpu.max") == "max 100000"
+    assert cgroup_file(container, "memory.max") == str(128 * MIB)
+
+
+@pytest.mark.cgroup_v2
+def test_raw_settings_are_written_and_bad_ones_named(podd, pod):
+    config = sleeper()
+    config.linux.resources.unified.update({"memory.high": str(32 * MIB), "pids.max": "77"})
+    container = pod.start("", config=config)
+    assert cgroup_file(container, "memory.high") == str(32 * MIB)
+    assert cgroup_file(container, "pids.max") == "77"
+    config = sleeper()
+    config.linux.resources.unified["memory.nosuch"] = "1"
+    code, message = code_of(lambda: pod.create("", config=config))
+    assert code == grpc.StatusCode.FAILED_PRECONDITION and "memory.nosuch" in message
+
+
+@pytest.mark.cgroup_v2
+def test_a_container_sees_its_own_cgroup_as_the_root(podd, pod):
+    container = pod.start("", config=sleeper(memory_limit_in_bytes=64 * MIB))
+    seen = exec_sync(podd, container, "sh", "-c", "cat /proc/1/cgroup; cat /sys/fs/cgroup/memory.max;"
+                     "echo 1 > /sys/fs/cgroup/memory.max || echo refused").stdout.split()
+    assert seen == [b"0::/", str(64 * MIB).encode(), b"refused"]
+    assert cgroup_file(container, "memory.max") == str(64 * MIB)
+
+
+HOG = "tail -c 200000000 /dev/zero >/dev/null"  # tail keeps what it reads
+
+
+@pytest.mark.cgroup_v2
+@pytest.mark.parametrize("command, group, expected", [
+    (f"exec {HOG}", False, (137, "OOMKilled")),
+    (f"{HOG}; exit 3", False, (3, "OOMKilled")),     # a child of it, and it says so
+    (f"{HOG}; exit 0", False, (0, "Completed")),     # ... and it got over that
+    (f"{HOG}; exit 0", True, (137, "OOMKilled")),    # as kubelet asks for: all or nobody
+])
+def test_out_of_memory(podd, pod, command, group, expected):
+    config = container_config("busybox", ["sh", "-c", command])
+    config.linux.resources.memory_limit_in_bytes = 16 * MIB
+    config.linux.resources.memory_swap_limit_in_bytes = 16 * MIB
+    if group:
+        config.linux.resources.unified["memory.oom.group"] = "1"
+    status = wait_exited(podd, pod.start("", config=config), 30)
+    assert (status.exit_code, status.reason) == expected
+
+
+@pytest.mark.cgroup_v2
+def test_devices_are_those_it_was_given(podd, pod):
+    """By a BPF program: the nodes may be made, but not opened."""
+    device = os.stat("/dev/fuse").st_rdev  # one that everybody may open
+    script = (f"mknod /k c {os.major(device)} {os.minor(device)}; (: < /k) && echo read;"
+              " (: > /k) && echo written; (: > /dev/null) && echo null")
+    code, log = pod.run("busybox", ["sh", "-c", script])
+    assert (code, log["stdout"]) == (0, b"null\n")
+    assert log["stderr"].count(b"Operation not permitted") == 2
+    given = cri.Device(host_path="/dev/fuse", container_path="/dev/fuse", permissions="rm")
+    code, log = pod.run("busybox", ["sh", "-c", script], devices=[given])
+    assert (code, log["stdout"]) == (0, b"read\nnull\n")
+
+
+@pytest.mark.cgroup_v2
+def test_an_exec_has_a_leaf_that_ends_with_it(podd, pod):
+    container = pod.start("", config=sleeper(memory_limit_in_bytes=64 * MIB))
+
+    def leaves():
+        top = f"/sys/fs/cgroup/podd/{container}"
+        return [name for name in os.listdir(top) if os.path.isdir(f"{top}/{name}")]
+    call = podd.runtime.ExecSync.future(cri.ExecSyncRequest(
+        container_id=container, cmd=["sh", "-c", "setsid sleep 999 & sleep 999"]))
+    wait_until(lambda: len(leaves()) == 1, what="a leaf")
+    assert len(cgroup_file(container, "cgroup.procs").split()) == 1
+    call.cancel()
+    wait_until(lambda: not leaves(), what="the leaf's end")
+    assert container_status(podd, container).state == cri.CONTAINER_RUNNING
+
+
+@pytest.mark.cgroup_v2
+def test_usage_is_counted(podd, pod):
+    container = pod.start("busybox", ["sh", "-c", "x=$(head -c 8000000 /dev/zero | tr '\\0' x); sleep 1000"])
+
+    def stats():
+        return podd.runtime.ContainerStats(
+            cri.ContainerStatsRequest(container_id=container)).stats
+    wait_until(lambda: stats().memory.working_set_bytes.value > 8000000, what="the memory used")
+    assert stats().cpu.usage_core_nano_seconds.value > 0
+
+
+# Those that neither measure time nor count on being fast.
+KERNEL_TESTS = ["image-rootfs", "runtime-cgroup", "runtime-container", "runtime-exec",
+                "runtime-mount", "runtime-sandbox"]
+
+
+@pytest.mark.cgroup_v2
+@pytest.mark.parametrize("name", KERNEL_TESTS)
+def test_unit_tests_of_the_kernels_work_hold_here(name):
+    done = subprocess.run([daemon.BUILD / f"tests/unit/test-{name}"], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, encoding="utf-8", errors="replace", check=False,
+                          cwd=daemon.BUILD, timeout=patient(60))
+    assert done.returncode == 0, done.stdout
+    assert "[  SKIPPED ]" not in done.stdout, done.stdout
+
+
+# ---- Capabilities ------------------------------------------------------------------------------------
+
+
+@pytest.mark.sys_resource
+def test_oom_score_adj_can_be_lowered(busybox_tar):
+    """Strictly: without restrict_oom_score_adj a value that cannot be set is an error."""
+    podd = daemon.Podd("strict", "network: {bridge: podd2, pools: [10.88.0.0/16]}\n").start()
+    try:
+        podd.podctl("image", "import", "--name", "busybox", busybox_tar)
+        pod = Pod(podd)
+        config = container_config("busybox", ["cat", "/proc/self/oom_score_adj"])
+        config.linux.resources.oom_score_adj = -500
+        container = pod.start("", config=config)
+        assert read_log(wait_exited(podd, container).log_path)["stdout"] == b"-500\n"
+        pod.remove()
+    finally:
+        podd.close()
+
+
+@pytest.mark.sys_resource
+def test_a_privileged_container_has_real_devices_and_rights(podd, no_leaks):
+    linux = cri.LinuxPodSandboxConfig()
+    linux.security_context.privileged = True
+    linux.security_context.namespace_options.pid = cri.CONTAINER
+    pod = Pod(podd, linux=linux)
+    config = container_config("busybox", ["sh", "-c", "ulimit -n 2000000 && ulimit -n;"
+                                          " (: < /dev/kmsg) && echo kmsg"])
+    config.linux.security_context.privileged = True
+    container = pod.start("", config=config)
+    log = read_log(wait_exited(podd, container).log_path)
+    nr_open = int(open("/proc/sys/fs/nr_open", encoding="ascii").read())
+    expected = b"2000000\nkmsg\n" if nr_open >= 2000000 else b"kmsg\n"
+    assert log["stdout"] == expected, log
+    pod.remove()
+
+
+# ---- AppArmor ----------------------------------------------------------------------------------------
+
+PROFILE = """
+profile podd-test-deny flags=(attach_disconnected,mediate_deleted) {
+  file,
+  capability,
+  network,
+  signal,
+  deny /denied/** w,
+}
+"""
+
+
+@pytest.fixture
+def profile(tmp_path):
+    path = tmp_path / "profile"
+    path.write_text(PROFILE)
+    subprocess.run(["apparmor_parser", "--replace", "--skip-cache", path], check=True)
+    yield "podd-test-deny"
+    subprocess.run(["apparmor_parser", "--remove", path], check=True)
+
+
+def with_profile(command, kind, reference=""):
+    config = container_config("busybox", ["sh", "-c", command])
+    config.linux.security_context.apparmor.profile_type = kind
+    config.linux.security_context.apparmor.localhost_ref = reference
+    return config
+
+
+@pytest.mark.apparmor
+def test_an_apparmor_profile_holds_for_the_container_and_its_execs(podd, profile, pod):
+    script = "cat /proc/self/attr/current; mkdir /denied; touch /denied/x || echo refused; touch /y"
+    container = pod.start("", config=with_profile(
+        script + "; sleep 1000", cri.SecurityProfile.Localhost, profile))
+    path = container_status(podd, container).log_path
+    wait_until(lambda: b"refused" in read_log(path)["stdout"])
+    assert read_log(path)["stdout"] == b"podd-test-deny (enforce)\nrefused\n"
+    answer = exec_sync(podd, container, "cat", "/proc/self/attr/current")
+    assert answer.stdout == b"podd-test-deny (enforce)\n"
+
+
+@pytest.mark.apparmor
+def test_a_profile_that_is_not_loaded_is_named(podd, pod):
+    config = with_profile("true", cri.SecurityProfile.Localhost, "podd-no-such-profile")
+    code, message = code_of(lambda: pod.create("", config=config))
+    assert code == grpc.StatusCode.INVALID_ARGUMENT
+    assert "podd-no-such-profile is not loaded" in message
+
+
+@pytest.mark.apparmor
+@pytest.mark.parametrize("kind", ["RuntimeDefault", "Unconfined"])
+def test_without_a_profile_of_its_own_a_container_is_unconfined(podd, pod, kind):
+    """podd has no default profile yet, so RuntimeDefault asks for nothing."""
+    config = with_profile("cat /proc/self/attr/current", getattr(cri.SecurityProfile, kind))
+    status = wait_exited(podd, pod.start("", config=config))
+    assert read_log(status.log_path)["stdout"] == b"unconfined\n"
