@@ -3,13 +3,17 @@
  *
  * The ports are those of the request, each dialled once and at once: channel 2i carries the data of
  * port i, 2i+1 its errors. The first message on each is the port, in two bytes, the low one first.
- * There is no half-close; the session ends when all ports have.
+ * The older protocols have no half-close; podd's own has: a message on channel 255, from either
+ * side, holds the number of the data channel that ends. The session ends when all ports have.
  */
 #include "stream_forward.h"
 #include "ws_channel.h"
 
+enum { CLOSE_SIGNAL = 255 };
+
 struct forward_ws {
     struct forward base;
+    bool close_signal;
     struct multiplex multiplex;
     struct ws_pair *pairs[FORWARD_PORTS_MAX]; /* NULL: over */
 };
@@ -49,6 +53,11 @@ static void pair_send(struct forward_pair *base, const void *data, size_t len)
 
 static void pair_send_end(struct forward_pair *base)
 {
+    struct forward_ws *f = self(base->forward);
+    uint8_t channel = (uint8_t)(2 * pair_of(base)->index);
+
+    if (f->close_signal)
+        multiplex_send(&f->multiplex, CLOSE_SIGNAL, &channel, 1);
 }
 
 static void session_over(struct forward_ws *f);
@@ -110,6 +119,22 @@ static void finish(struct forward *base)
 
 /* ---- The link ------------------------------------------------------------------------------- */
 
+static struct ws_pair *find_pair(struct forward_ws *f, unsigned channel)
+{
+    return channel % 2 == 0 && channel / 2 < ARRAY_SIZE(f->pairs) ? f->pairs[channel / 2] : NULL;
+}
+
+static void on_message(struct forward_ws *f, unsigned channel, const uint8_t *payload, size_t n)
+{
+    bool closes = f->close_signal && channel == CLOSE_SIGNAL && n == 1;
+    struct ws_pair *p = find_pair(f, closes ? payload[0] : channel);
+
+    if (p && closes && !p->base.client_ended)
+        forward_input_end(&p->base);
+    else if (p && !closes && !p->base.client_ended && n > 0)
+        forward_input(&p->base, payload, n);
+}
+
 static void on_link_data(void *arg, const uint8_t *data, size_t len)
 {
     struct forward_ws *f = arg;
@@ -119,12 +144,8 @@ static void on_link_data(void *arg, const uint8_t *data, size_t len)
     int r = 0;
 
     while (!f->base.over &&
-           (r = multiplex_next(&f->multiplex, &data, &len, &channel, &payload, &n)) > 0) {
-        struct ws_pair *p =
-            channel % 2 == 0 && channel / 2 < ARRAY_SIZE(f->pairs) ? f->pairs[channel / 2] : NULL;
-        if (p && n > 0)
-            forward_input(&p->base, payload, n);
-    }
+           (r = multiplex_next(&f->multiplex, &data, &len, &channel, &payload, &n)) > 0)
+        on_message(f, channel, payload, n);
     if (r < 0)
         session_over(f);
 }
@@ -154,6 +175,7 @@ static void dial_all(struct forward_ws *f)
         f->pairs[i] = xnew(struct ws_pair);
         f->pairs[i]->index = i;
         forward_pair_init(&f->pairs[i]->base, &f->base, r->ports[i]);
+        f->pairs[i]->base.can_half_close = f->close_signal;
     }
     for (size_t i = 0; i < n && !f->base.over; i++)
         if (f->pairs[i])
@@ -169,6 +191,7 @@ void forward_ws_open(struct stream_server *server, struct link *link_take,
     static const struct link_events link_events = {on_link_data, on_link_writable, on_link_gone};
     struct forward_ws *f = xnew(struct forward_ws);
 
+    f->close_signal = protocol->close_signal;
     forward_init(&f->base, server, link_take, true, request_take, &ops);
     multiplex_init(&f->multiplex, &f->base.wire, protocol->base64);
     link_set_owner(link_take, &link_events, f);

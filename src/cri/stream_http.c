@@ -32,6 +32,8 @@ static const struct stream_protocol websocket_protocols[] = {
     {"base64.channel.k8s.io", FORMAT_CHANNELS, .remote = true, .resize = true, .base64 = true},
     {"", FORMAT_CHANNELS, .remote = true, .forward = true, .resize = true},
     {"SPDY/3.1+portforward.k8s.io", FORMAT_TUNNEL, .forward = true},
+    /* podd's own, for podctl: the fourth version's forwarding with half-close */
+    {"v1.portforward.podd", FORMAT_CHANNELS, .forward = true, .close_signal = true},
 };
 
 /* ---- The request's head --------------------------------------------------------------------- */
