@@ -34,13 +34,13 @@ LIBRARIES = {
     "grpc/": {"rpc"},
     "curl/": {"http", "image", "health"},
     "yaml.h": {"base", "node", "podd", "cli"},
-    "archive": {"image"},
+    "archive": {"image", "cli"},
     "netlink/": {"net"},
     "libnftnl/": {"net"},
     "libmnl/": {"net"},
     "seccomp.h": {"runtime", "image"},  # image: podd-unpack confines itself
     "sys/capability.h": {"runtime"},
-    "wslay/": {"cri"},
+    "wslay/": {"cri", "cli"},
 }
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')

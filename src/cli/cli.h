@@ -84,8 +84,8 @@ char *format_clean(const char *text);
  * ------------------------------------------------------------------------------------------ */
 
 typedef int command_fn(struct cli *cli, int argc, char **argv);
-command_fn cmd_apply, cmd_delete, cmd_describe, cmd_events, cmd_exec, cmd_get, cmd_image,
-    cmd_images, cmd_logs, cmd_probe, cmd_pull, cmd_system, cmd_version;
+command_fn cmd_apply, cmd_attach, cmd_cp, cmd_delete, cmd_describe, cmd_events, cmd_exec, cmd_get,
+    cmd_image, cmd_images, cmd_logs, cmd_port_forward, cmd_probe, cmd_pull, cmd_system, cmd_version;
 
 /* The declared pod of that name; NULL and *status on failure. */
 Podd__V1__GetPodResponse *get_pod(struct cli *cli, const char *name, int *status);

@@ -1,6 +1,6 @@
 /*
  * options.c - the command line's grammar: --name VALUE, --name=VALUE, -n VALUE, flags, in any
- * place.
+ * place; flags of one letter may stand together (-it).
  */
 #include "cli.h"
 
@@ -56,9 +56,15 @@ int options_parse(char **argv, int *n, const struct option_spec *specs, size_t n
                                : argument[name_len]      ? argument + name_len
                                                          : NULL;
         if (spec->flag) {
+            *spec->flag = true;
+            if (attached && argument[1] != '-') { /* -it: as if -i -t */
+                argv[i] = argument + 1;
+                argv[i][0] = '-';
+                i--;
+                continue;
+            }
             if (attached)
                 return err_set(e, ERR_INVALID_ARGUMENT, "option %s takes no value", spec->name);
-            *spec->flag = true;
             continue;
         }
         if (!attached && ++i == *n)
