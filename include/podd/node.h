@@ -3,7 +3,8 @@
  * restart policy and back-off, probes wired to restarts, events, and the podd.v1 service.
  *
  * On disk: <root>/declared/<namespace>_<name>.json, one declared pod each (what was applied, its
- * uid and restart counts), written durably before anything is started.
+ * uid and restart counts), written durably before anything is started; and below <root>/objects the
+ * Namespaces, ConfigMaps and Secrets that pods refer to.
  */
 #ifndef PODD_NODE_H
 #define PODD_NODE_H

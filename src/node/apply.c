@@ -1,41 +1,31 @@
 /*
- * apply.c - the Apply call: all documents are read and checked, then all pods of it are declared,
- * and the answer comes when their records are on disk.
+ * apply.c - the Apply call: all documents of all files are read and checked, then the objects that
+ * pods refer to are written, then all pods are declared, and the answer comes when their records
+ * are on disk.
  *
  * The same again changes nothing. Other labels or annotations are taken over in place. Anything
  * else makes a new pod of the same name, which waits until the one before it has ended; that one is
  * told to end only when the new record is on disk, so that no crash leaves neither. Several calls
- * are served one after the other.
+ * are served one after the other. A dry run goes as far as the checks, and says what it would do.
  */
-#include "private.h"
+#include "diff.h"
+#include "object.h"
 
 #include <jansson.h>
-#include <sys/random.h>
 
 struct apply {
     struct list item; /* of node->applies; the first is under way */
     struct node *node;
     struct rpc_call *call;
     const Podd__V1__ApplyRequest *request;
+    struct manifests found;
+    struct object_manifest **changed; /* of found.objects: what has to be written */
+    size_t n_changed;
     struct err failed;
     size_t pending;
     Podd__V1__Applied **applied;
     size_t n_applied;
 };
-
-/* A random UUID (RFC 9562, version 4). Caller frees. */
-static char *uid_new(void)
-{
-    uint8_t b[16];
-
-    if (getrandom(b, sizeof(b), 0) != sizeof(b))
-        abort();
-    b[6] = (uint8_t)((b[6] & 0x0f) | 0x40);
-    b[8] = (uint8_t)((b[8] & 0x3f) | 0x80);
-    return xasprintf("%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0],
-                     b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12],
-                     b[13], b[14], b[15]);
-}
 
 /* ---- The answer --------------------------------------------------------------------------------
  */
@@ -55,6 +45,8 @@ static void apply_free(struct apply *a)
     for (size_t i = 0; i < a->n_applied; i++)
         podd__v1__applied__free_unpacked(a->applied[i], NULL);
     free(a->applied);
+    free(a->changed);
+    manifests_free(&a->found);
     err_clear(&a->failed);
     list_remove(&a->item);
     free(a);
@@ -71,17 +63,19 @@ static void apply_end(struct apply *a)
         apply_next(n);
 }
 
-static void add_answer(struct apply *a, const struct pod_manifest *m,
-                       Podd__V1__Applied__Action action)
+static Podd__V1__Applied *add_answer(struct apply *a, const char *kind,
+                                     const struct pod_metadata *metadata,
+                                     Podd__V1__Applied__Action action)
 {
     Podd__V1__Applied **slot = array_push(&a->applied, &a->n_applied, sizeof(*a->applied));
 
     *slot = xmalloc(sizeof(**slot));
     podd__v1__applied__init(*slot);
-    (*slot)->kind = xstrdup("Pod");
-    (*slot)->namespace_ = xstrdup(m->metadata->namespace_);
-    (*slot)->name = xstrdup(m->metadata->name);
+    (*slot)->kind = xstrdup(kind);
+    (*slot)->namespace_ = xstrdup(metadata->namespace_ ? metadata->namespace_ : "");
+    (*slot)->name = xstrdup(metadata->name);
     (*slot)->action = action;
+    return *slot;
 }
 
 /* ---- Declaring ---------------------------------------------------------------------------------
@@ -147,7 +141,7 @@ static void declare(struct node *n, struct apply *a, struct pod_manifest *manife
     struct declared *d =
         declared_new(n, manifest_take->metadata->namespace_, manifest_take->metadata->name, uid);
 
-    add_answer(a, manifest_take,
+    add_answer(a, "Pod", manifest_take->metadata,
                before && !before->deleting ? PODD__V1__APPLIED__ACTION__CONFIGURED
                                            : PODD__V1__APPLIED__ACTION__CREATED);
     declared_set_manifest(d, manifest_take);
@@ -187,7 +181,7 @@ static void relabel(struct apply *a, struct declared *d, struct pod_manifest *ma
     struct pod_metadata *metadata = m->metadata;
     char *json = m->json;
 
-    add_answer(a, manifest_take, PODD__V1__APPLIED__ACTION__CONFIGURED);
+    add_answer(a, "Pod", manifest_take->metadata, PODD__V1__APPLIED__ACTION__CONFIGURED);
     m->metadata = manifest_take->metadata;
     m->json = manifest_take->json;
     manifest_take->metadata = metadata;
@@ -200,7 +194,7 @@ static void relabel(struct apply *a, struct declared *d, struct pod_manifest *ma
     store_save(d);
 }
 
-static void apply_one(struct node *n, struct apply *a, struct pod_manifest *manifest_take)
+static void apply_pod(struct node *n, struct apply *a, struct pod_manifest *manifest_take)
 {
     struct declared *d =
         declared_find(n, manifest_take->metadata->namespace_, manifest_take->metadata->name);
@@ -208,26 +202,165 @@ static void apply_one(struct node *n, struct apply *a, struct pod_manifest *mani
     if (!d || d->deleting || !same_spec(d->manifest, manifest_take)) {
         declare(n, a, manifest_take, d);
     } else if (str_equal(d->manifest->json, manifest_take->json)) {
-        add_answer(a, manifest_take, PODD__V1__APPLIED__ACTION__UNCHANGED);
+        add_answer(a, "Pod", manifest_take->metadata, PODD__V1__APPLIED__ACTION__UNCHANGED);
         pod_manifest_free(manifest_take);
     } else {
         relabel(a, d, manifest_take);
     }
 }
 
-static int apply_documents(struct node *n, struct apply *a, struct err *e)
+static void apply_pods(struct apply *a)
 {
-    struct manifests found = {0};
+    for (size_t i = 0; i < a->found.count; i++)
+        apply_pod(a->node, a, take_ptr(a->found.items[i]));
+}
 
-    if (n->halted)
+/* ---- Objects -----------------------------------------------------------------------------------
+ */
+
+static struct object *find_object(struct apply *a, const struct object_manifest *m)
+{
+    return object_find(a->node, m->kind, m->metadata->namespace_, m->metadata->name);
+}
+
+static void objects_saved(struct op *op, const char *id, const struct err *e)
+{
+    struct apply *a = op->job;
+
+    for (size_t i = 0; i < a->n_changed; i++) {
+        struct object *o = find_object(a, a->changed[i]);
+        if (o)
+            o->busy = false;
+        if (e->code == ERR_OK)
+            object_install(op->node, a->changed[i]);
+        else
+            object_manifest_free(a->changed[i]);
+    }
+    if (e->code == ERR_OK)
+        apply_pods(a);
+    else
+        err_copy(&a->failed, e);
+    apply_end(a);
+}
+
+/* Writes those that are new or other than before; the pods follow. */
+static void apply_objects(struct apply *a)
+{
+    for (size_t i = 0; i < a->found.n_objects; i++) {
+        struct object_manifest *m = a->found.objects[i];
+        struct object *o = find_object(a, m);
+        bool same = o && str_equal(o->manifest->json, m->json);
+        add_answer(a, object_kind_name(m->kind), m->metadata,
+                   !o     ? PODD__V1__APPLIED__ACTION__CREATED
+                   : same ? PODD__V1__APPLIED__ACTION__UNCHANGED
+                          : PODD__V1__APPLIED__ACTION__CONFIGURED);
+        if (same)
+            continue;
+        if (o)
+            o->busy = true;
+        struct object_manifest **slot = array_push(&a->changed, &a->n_changed, sizeof(*slot));
+        *slot = take_ptr(a->found.objects[i]);
+    }
+    if (a->n_changed == 0) {
+        apply_pods(a);
+        return;
+    }
+    a->pending++;
+    objects_save(a->node, a->changed, a->n_changed, objects_saved, a);
+}
+
+/* ---- A dry run ---------------------------------------------------------------------------------
+ */
+
+static Podd__V1__Applied__Action action_of(const char *before, const char *after)
+{
+    if (!before)
+        return PODD__V1__APPLIED__ACTION__CREATED;
+    return str_equal(before, after) ? PODD__V1__APPLIED__ACTION__UNCHANGED
+                                    : PODD__V1__APPLIED__ACTION__CONFIGURED;
+}
+
+static void preview(struct apply *a)
+{
+    for (size_t i = 0; i < a->found.n_objects; i++) {
+        const struct object_manifest *m = a->found.objects[i];
+        const struct object *o = find_object(a, m);
+        const char *before = o ? o->manifest->json : NULL;
+        Podd__V1__Applied *to =
+            add_answer(a, object_kind_name(m->kind), m->metadata, action_of(before, m->json));
+        diff_manifests(before, m->json, m->kind == OBJECT_SECRET, &to->changes, &to->n_changes);
+    }
+    for (size_t i = 0; i < a->found.count; i++) {
+        const struct pod_manifest *m = a->found.items[i];
+        const struct declared *d =
+            declared_find(a->node, m->metadata->namespace_, m->metadata->name);
+        const char *before = d && !d->deleting ? d->manifest->json : NULL;
+        Podd__V1__Applied *to = add_answer(a, "Pod", m->metadata, action_of(before, m->json));
+        to->replaces = before && !same_spec(d->manifest, m);
+        diff_manifests(before, m->json, false, &to->changes, &to->n_changes);
+    }
+}
+
+/* ---- The whole ---------------------------------------------------------------------------------
+ */
+
+static int read_files(struct apply *a, struct err *e)
+{
+    const Podd__V1__ApplyRequest *r = a->request;
+
+    if (r->manifest.len == 0 && r->n_files == 0)
+        return err_set(e, ERR_INVALID_ARGUMENT, "there is no manifest in this request");
+    if (r->manifest.len > 0 && manifests_parse(r->manifest.data, r->manifest.len, r->file_name,
+                                               r->namespace_, &a->found, e) < 0)
+        return -1;
+    for (size_t i = 0; i < r->n_files; i++)
+        if (manifests_parse(r->files[i]->manifest.data, r->files[i]->manifest.len,
+                            r->files[i]->file_name, r->namespace_, &a->found, e) < 0)
+            return -1;
+    return 0;
+}
+
+static int check_namespace(struct node *n, const struct pod_metadata *metadata, struct err *e)
+{
+    const char *name = metadata->namespace_ ? metadata->namespace_ : metadata->name;
+
+    if (!namespace_is_ending(n, name))
+        return 0;
+    return err_set(e, ERR_FAILED_PRECONDITION,
+                   "namespace %s is being deleted; apply again when it is gone", name);
+}
+
+/* What is wrong with the objects beside those that are there already. */
+static int check_found(struct apply *a, struct err *e)
+{
+    for (size_t i = 0; i < a->found.n_objects; i++) {
+        const struct object_manifest *m = a->found.objects[i];
+        const struct object *o = find_object(a, m);
+        if (check_namespace(a->node, m->metadata, e) < 0)
+            return -1;
+        if (o && o->busy)
+            return err_set(e, ERR_ABORTED, "%s is being deleted; apply again when it is gone",
+                           o->key);
+        if (o && object_check_change(o, m, e) < 0)
+            return -1;
+    }
+    for (size_t i = 0; i < a->found.count; i++)
+        if (check_namespace(a->node, a->found.items[i]->metadata, e) < 0)
+            return -1;
+    return 0;
+}
+
+static int apply_begin(struct apply *a, struct err *e)
+{
+    if (a->node->halted)
         return err_set(e, ERR_FAILED_PRECONDITION,
                        "podd is stopping its pods; declare pods when it runs again");
-    if (manifests_parse(a->request->manifest.data, a->request->manifest.len, a->request->file_name,
-                        a->request->namespace_, &found, e) < 0)
+    if (read_files(a, e) < 0 || check_found(a, e) < 0)
         return -1;
-    for (size_t i = 0; i < found.count; i++)
-        apply_one(n, a, take_ptr(found.items[i]));
-    manifests_free(&found);
+    if (a->request->dry_run)
+        preview(a);
+    else
+        apply_objects(a);
     return 0;
 }
 
@@ -236,7 +369,7 @@ static void apply_next(struct node *n)
     struct apply *a = container_of(n->applies.next, struct apply, item);
 
     a->pending = 1;
-    if (apply_documents(n, a, &a->failed) < 0)
+    if (apply_begin(a, &a->failed) < 0)
         log_debug("node", NULL, "apply: %s", err_text(&a->failed));
     apply_end(a);
 }

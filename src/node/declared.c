@@ -3,11 +3,25 @@
  */
 #include "private.h"
 
-#include <inttypes.h>
+#include <sys/random.h>
 
 static void on_timer(void *arg)
 {
     declared_kick(arg);
+}
+
+/* A random UUID (RFC 9562, version 4). */
+char *uid_new(void)
+{
+    uint8_t b[16];
+
+    if (getrandom(b, sizeof(b), 0) != sizeof(b))
+        abort();
+    b[6] = (uint8_t)((b[6] & 0x0f) | 0x40);
+    b[8] = (uint8_t)((b[8] & 0x3f) | 0x80);
+    return xasprintf("%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0],
+                     b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12],
+                     b[13], b[14], b[15]);
 }
 
 struct declared *declared_new(struct node *n, const char *namespace_, const char *name,
@@ -152,6 +166,14 @@ void declared_kick_all(struct node *n)
 {
     list_for_each (it, &n->declared)
         declared_kick(container_of(it, struct declared, item));
+}
+
+void declared_objects_changed(struct declared *d)
+{
+    for (size_t i = 0; i < d->n_members; i++)
+        if (str_equal(d->members[i].waiting, "CreateContainerConfigError"))
+            d->members[i].due = 0;
+    declared_kick(d);
 }
 
 void declared_wake_at(struct declared *d, int64_t due)

@@ -79,10 +79,12 @@ static int fail_type(struct decode *d, const struct yaml_node *node, const char 
     return decode_fail(d, node, "%s must be %s, not %s", decode_path(d), wanted, node->text);
 }
 
-static int fail_string(struct decode *d, const struct yaml_node *node)
+static int fail_string(struct decode *d, const struct field *f, const struct yaml_node *node)
 {
     enum tree_type type = tree_type(node);
 
+    if (f->secret)
+        return decode_fail(d, node, "%s must be a string; put it in quotes", decode_path(d));
     if (type == TREE_BOOL || type == TREE_INT || type == TREE_FLOAT)
         return decode_fail(d, node, "%s must be a string, not a %s; put it in quotes: \"%s\"",
                            decode_path(d), type == TREE_BOOL ? "boolean" : "number", node->text);
@@ -92,12 +94,13 @@ static int fail_string(struct decode *d, const struct yaml_node *node)
 /* ---- One value of each type --------------------------------------------------------------------
  */
 
-static int check_text(struct decode *d, const struct yaml_node *node,
-                      const char *(*check)(const char *))
+static int check_text(struct decode *d, const struct field *f, const struct yaml_node *node)
 {
     if (tree_type(node) != TREE_STRING)
-        return fail_string(d, node);
-    const char *wrong = check ? check(node->text) : NULL;
+        return fail_string(d, f, node);
+    const char *wrong = f->check ? f->check(node->text) : NULL;
+    if (wrong && f->secret)
+        return decode_fail(d, node, "%s %s", decode_path(d), wrong);
     if (wrong)
         return decode_fail(d, node, "%s %s, not \"%s\"", decode_path(d), wrong, node->text);
     return 0;
@@ -106,7 +109,7 @@ static int check_text(struct decode *d, const struct yaml_node *node,
 static int decode_string(struct decode *d, const struct field *f, const struct yaml_node *node,
                          char **ret)
 {
-    if (check_text(d, node, f->check) < 0)
+    if (check_text(d, f, node) < 0)
         return -1;
     *ret = xstrdup(node->text);
     return 0;
@@ -150,7 +153,7 @@ static int decode_enum(struct decode *d, const struct field *f, const struct yam
     _cleanup_strbuf_ struct strbuf words = {0};
 
     if (tree_type(node) != TREE_STRING)
-        return fail_string(d, node);
+        return fail_string(d, f, node);
     for (int i = 0; f->values[i]; i++) {
         if (str_equal(node->text, f->values[i])) {
             *ret = i + 1;
@@ -226,7 +229,7 @@ static int decode_strings(struct decode *d, const struct field *f, const struct 
         return fail_type(d, node, "a list of strings");
     for (size_t i = 0; i < node->count; i++) {
         size_t mark = decode_enter_item(d, i);
-        if (check_text(d, tree_item(node, i), f->check) < 0)
+        if (check_text(d, f, tree_item(node, i)) < 0)
             return -1;
         strv_push(ret, tree_item(node, i)->text);
         decode_leave(d, mark);
@@ -260,7 +263,7 @@ static int decode_pairs(struct decode *d, const struct field *f, const struct ya
         if (wrong)
             return decode_fail(d, key, "%s: the key \"%s\" %s", decode_path(d), key->text, wrong);
         size_t mark = decode_enter(d, key->text);
-        if (check_text(d, tree_item(node, i), f->check) < 0)
+        if (check_text(d, f, tree_item(node, i)) < 0)
             return -1;
         decode_leave(d, mark);
         struct key_value *pair = array_push(&ret->items, &ret->count, sizeof(*pair));

@@ -57,6 +57,7 @@ struct field {
     enum field_type type;
     size_t offset;
     bool required;
+    bool secret; /* what is wrong with it is said without its value */
     int64_t min, max;
     const struct object_type *object;
     const char *const *values; /* NULL-terminated */

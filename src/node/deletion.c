@@ -5,6 +5,7 @@
  * The mark is on disk before anything is stopped, so that a restart of podd goes on with it. Each
  * step is found again by looking at what is left; what fails is tried again.
  */
+#include "object.h"
 #include "private.h"
 #include "translate.h"
 
@@ -190,6 +191,7 @@ static void declared_gone(struct declared *d)
         declared_kick(successor);
     }
     stop_all_check(n);
+    namespaces_check(n);
 }
 
 static void files_removed(struct op *op, const char *id, const struct err *e)

@@ -4,6 +4,7 @@
  */
 #include "env.h"
 #include "expand.h"
+#include "names.h"
 #include "resources.h"
 
 void pair_list_free(struct pair_list *l)
@@ -109,6 +110,8 @@ const char *env_source_check(const struct env_source *from, const struct pod_spe
     static const char *const resources[] = {"limits.cpu", "limits.memory", "requests.cpu",
                                             "requests.memory"};
 
+    if (from->config_map || from->secret)
+        return NULL;
     if (from->field)
         return check_field(from->field);
     if (from->resource->container && !find_container(spec, from->resource->container))
@@ -137,23 +140,144 @@ static char *resource_value(const struct manifest_container *c, const struct res
     return xasprintf("%lld", (long long)(amount / divisor + (amount % divisor != 0)));
 }
 
+/* ---- ConfigMaps and Secrets --------------------------------------------------------------------
+ */
+
+int object_source_get(const struct object_source *from, enum object_kind kind, const char *name,
+                      bool optional, const struct object_manifest **ret, struct err *e)
+{
+    *ret = from->find ? from->find(from->arg, kind, name) : NULL;
+    if (*ret || optional)
+        return 0;
+    return err_set(e, ERR_FAILED_PRECONDITION, "%s \"%s\" not found",
+                   kind == OBJECT_SECRET ? "secret" : "configmap", name);
+}
+
+/* The value as an environment can hold it; NULL: the object has no such key. Caller frees. */
+static int text_value(const struct object_manifest *object, const char *key, char **ret,
+                      struct err *e)
+{
+    struct bytes value = {0};
+
+    *ret = NULL;
+    if (!object_value(object, key, &value))
+        return 0;
+    int r = memchr(value.data, '\0', value.len)
+                ? err_set(e, ERR_FAILED_PRECONDITION,
+                          "the value of key %s in %s \"%s\" has a NUL byte, which no environment "
+                          "can hold",
+                          key, object_kind_name(object->kind), object->metadata->name)
+                : 0;
+    if (r == 0)
+        *ret = (char *)take_ptr(value.data);
+    object_value_free(&value);
+    return r;
+}
+
+/* *ret is NULL when there is no value, and there need not be one. */
+static int key_value(const struct key_ref *ref, enum object_kind kind,
+                     const struct env_context *context, char **ret, struct err *e)
+{
+    const struct object_manifest *object;
+
+    *ret = NULL;
+    if (object_source_get(&context->objects, kind, ref->name, ref->optional.value, &object, e) < 0)
+        return -1;
+    if (object && text_value(object, ref->key, ret, e) < 0)
+        return -1;
+    if (*ret || ref->optional.value)
+        return 0;
+    return err_set(e, ERR_FAILED_PRECONDITION, "couldn't find key %s in %s %s/%s", ref->key,
+                   object_kind_name(kind), context->manifest->metadata->namespace_, ref->name);
+}
+
 /* ---- The whole ---------------------------------------------------------------------------------
  */
 
-void env_resolve(const struct manifest_container *c, const struct env_context *context,
-                 struct pair_list *ret)
+static void set_variable(struct pair_list *list, const char *name, char *value_take)
+{
+    struct key_value *pair = NULL;
+
+    for (size_t i = 0; i < list->count && !pair; i++)
+        if (str_equal(list->items[i].key, name))
+            pair = &list->items[i];
+    if (!pair) {
+        pair = array_push(&list->items, &list->count, sizeof(*pair));
+        pair->key = xstrdup(name);
+    }
+    free(pair->value);
+    pair->value = value_take;
+}
+
+/* Keys that are no names of variables are left out, as in Kubernetes. */
+static int add_all_keys(const struct manifest_env_from *from, const struct env_context *context,
+                        struct pair_list *ret, struct err *e)
+{
+    const struct object_ref *ref = from->secret ? from->secret : from->config_map;
+    enum object_kind kind = from->secret ? OBJECT_SECRET : OBJECT_CONFIG_MAP;
+    const struct object_manifest *object;
+
+    if (object_source_get(&context->objects, kind, ref->name, ref->optional.value, &object, e) < 0)
+        return -1;
+    for (size_t i = 0; object && i < object->data.count; i++) {
+        const char *key = object->data.items[i].key;
+        _cleanup_free_ char *name = xasprintf("%s%s", from->prefix ? from->prefix : "", key);
+        char *value;
+        if (name_check_env_name(name))
+            continue;
+        if (text_value(object, key, &value, e) < 0)
+            return -1;
+        set_variable(ret, name, value);
+    }
+    return 0;
+}
+
+static int variable_value(const struct manifest_container *c, const struct manifest_env *env,
+                          const struct env_context *context, const struct pair_list *before,
+                          char **ret, struct err *e)
+{
+    if (!env->from)
+        *ret = expand_text(env->value ? env->value : "", before->items, before->count);
+    else if (env->from->field)
+        *ret = field_value(env->from->field, context);
+    else if (env->from->resource)
+        *ret = resource_value(c, env->from->resource, context);
+    else if (env->from->config_map)
+        return key_value(env->from->config_map, OBJECT_CONFIG_MAP, context, ret, e);
+    else
+        return key_value(env->from->secret, OBJECT_SECRET, context, ret, e);
+    return 0;
+}
+
+static int resolve_own(const struct manifest_container *c, const struct env_context *context,
+                       struct pair_list *own, struct err *e)
 {
     for (size_t i = 0; i < c->env.count; i++) {
         const struct manifest_env *env = container_env(c, i);
         char *value;
-        if (env->from && env->from->field)
-            value = field_value(env->from->field, context);
-        else if (env->from)
-            value = resource_value(c, env->from->resource, context);
-        else
-            value = expand_text(env->value ? env->value : "", ret->items, ret->count);
-        struct key_value *pair = array_push(&ret->items, &ret->count, sizeof(*pair));
-        pair->key = xstrdup(env->name);
-        pair->value = value;
+        if (variable_value(c, env, context, own, &value, e) < 0)
+            return -1;
+        if (value)
+            set_variable(own, env->name, value);
     }
+    return 0;
+}
+
+int env_resolve(const struct manifest_container *c, const struct env_context *context,
+                struct pair_list *ret, struct err *e)
+{
+    const struct manifest_env_from *from = c->env_from.items;
+    struct pair_list own = {0};
+    int r = 0;
+
+    for (size_t i = 0; i < c->env_from.count && r == 0; i++)
+        r = add_all_keys(&from[i], context, ret, e);
+    if (r == 0)
+        r = resolve_own(c, context, &own, e);
+    for (size_t i = 0; i < own.count && r == 0; i++)
+        set_variable(ret, own.items[i].key, take_ptr(own.items[i].value));
+    pair_list_free(&own);
+    if (r < 0)
+        pair_list_free(ret);
+    return r;
 }

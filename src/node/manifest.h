@@ -50,13 +50,29 @@ struct resource_ref {
     char *container, *resource;
     struct quantity divisor;
 };
+/* A key of a ConfigMap or Secret. */
+struct key_ref {
+    char *name, *key;
+    struct opt_bool optional;
+};
 struct env_source {
     struct field_ref *field;
     struct resource_ref *resource;
+    struct key_ref *config_map, *secret;
 };
 struct manifest_env {
     char *name, *value;
     struct env_source *from;
+};
+
+/* A whole ConfigMap or Secret. */
+struct object_ref {
+    char *name;
+    struct opt_bool optional;
+};
+struct manifest_env_from {
+    char *prefix;
+    struct object_ref *config_map, *secret;
 };
 
 struct manifest_port {
@@ -118,9 +134,10 @@ struct manifest_probe {
 
 struct manifest_container {
     char *name, *image, *working_dir;
-    int pull;               /* enum pull_policy */
-    char **command, **args; /* strv */
-    struct object_list env; /* of struct manifest_env */
+    int pull;                    /* enum pull_policy */
+    char **command, **args;      /* strv */
+    struct object_list env;      /* of struct manifest_env */
+    struct object_list env_from; /* of struct manifest_env_from */
     struct object_list ports;
     struct object_list mounts;
     struct manifest_resources *resources;
@@ -197,6 +214,25 @@ struct pod_manifest {
     char *json; /* the document, normalised: keys sorted, the namespace filled in */
 };
 
+/* ---- What pods refer to ------------------------------------------------------------------------
+ */
+
+enum object_kind { OBJECT_NAMESPACE, OBJECT_CONFIG_MAP, OBJECT_SECRET, OBJECT_KIND_COUNT };
+
+/* A Namespace, ConfigMap or Secret. Each kind has a table of its own (manifest_object.c). */
+struct object_manifest {
+    enum object_kind kind;
+    struct pod_metadata *metadata; /* namespace_: NULL for a Namespace */
+    struct pair_list data;         /* of a ConfigMap: text; of a Secret: base64 */
+    struct pair_list binary_data;  /* base64 */
+    struct pair_list string_data;  /* of a Secret, text; merged into data once it is read */
+    char *type;                    /* of a Secret; NULL: Opaque */
+    struct opt_bool immutable;
+    char *json; /* the document, normalised as a pod's */
+    char *uid;  /* given when it is first saved */
+    int64_t created_at;
+};
+
 /* Typed access to the lists. */
 static inline struct manifest_container *spec_container(const struct pod_spec *s, size_t i)
 {
@@ -223,6 +259,7 @@ static inline struct manifest_env *container_env(const struct manifest_container
     return (struct manifest_env *)c->env.items + i;
 }
 
+bool pairs_have(const struct pair_list *pairs, const char *key, const char *value);
 struct manifest_volume *spec_find_volume(const struct pod_spec *s, const char *name);
 struct manifest_port *container_find_port(const struct manifest_container *c, const char *name);
 
@@ -231,19 +268,38 @@ struct manifest_port *container_find_port(const struct manifest_container *c, co
 struct manifests {
     struct pod_manifest **items;
     size_t count;
+    struct object_manifest **objects;
+    size_t n_objects;
 };
-/* Reads every document of a file, YAML or JSON, and checks all of it; on the first fault nothing is
- * returned and *e says file:line:column, the path and what is wrong. Objects that name no namespace
- * get `namespace_`. */
+/* Reads every document of a file, YAML or JSON, and the items of Lists, and checks all of it; on
+ * the first fault nothing is added and *e says file:line:column, the path and what is wrong. Adds
+ * to what is in *ret, of which no name may come again. Objects that name no namespace get
+ * `namespace_`. */
 int manifests_parse(const void *data, size_t len, const char *file, const char *namespace_,
                     struct manifests *ret, struct err *e) MUST_CHECK;
 void manifests_free(struct manifests *m);
 void pod_manifest_free(struct pod_manifest *m);
+void object_manifest_free(struct object_manifest *m);
+
+/* "Namespace", "ConfigMap", "Secret". */
+const char *object_kind_name(enum object_kind kind);
+/* OBJECT_KIND_COUNT: there is no such kind. */
+enum object_kind object_kind_parse(const char *name);
+/* The value of a key, decoded; false when the object has no such key. */
+bool object_value(const struct object_manifest *m, const char *key, struct bytes *ret);
+/* Frees a value and leaves nothing of it in memory. */
+void object_value_free(struct bytes *value);
+/* The same content: another apply of it changes nothing. */
+bool object_same_data(const struct object_manifest *a, const struct object_manifest *b);
 
 /* ---- The tables (manifest_pod.c, manifest_container.c) --------------------------------------- */
 
-extern const struct object_type pod_type;
+extern const struct object_type pod_type, metadata_type;
 extern const struct object_type container_type, init_container_type;
+extern const struct object_type *const object_types[OBJECT_KIND_COUNT];
+
+/* What a Secret or ConfigMap needs besides its fields: the values that its type asks for. */
+int object_check(struct decode *d, const struct yaml_node *document, struct object_manifest *m);
 
 /* What no single field can know: references, duplicates, collisions (manifest_check.c). */
 int manifest_check(struct decode *d, const struct yaml_node *document, struct pod_manifest *m);

@@ -162,10 +162,12 @@ static int check_env_of(struct decode *d, const struct yaml_node *node,
         if (!str_empty(env->value))
             return decode_fail(d, from, "%s.env[%zu] has both value and valueFrom", decode_path(d),
                                i);
-        if ((env->from->field != NULL) + (env->from->resource != NULL) != 1)
+        if ((env->from->field != NULL) + (env->from->resource != NULL) +
+                (env->from->config_map != NULL) + (env->from->secret != NULL) !=
+            1)
             return decode_fail(d, from,
-                               "%s.env[%zu].valueFrom must have exactly one of fieldRef and "
-                               "resourceFieldRef",
+                               "%s.env[%zu].valueFrom must have exactly one of fieldRef, "
+                               "resourceFieldRef, configMapKeyRef and secretKeyRef",
                                decode_path(d), i);
         const char *wrong = env_source_check(env->from, s);
         if (wrong)

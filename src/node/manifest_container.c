@@ -5,7 +5,6 @@
 #include "manifest.h"
 #include "names.h"
 
-#define NO_OBJECTS "podd has no ConfigMap and Secret objects yet"
 #define NO_HOOKS "podd runs no lifecycle hooks yet"
 #define NO_WINDOWS "podd runs Linux containers only"
 
@@ -38,12 +37,29 @@ static const struct field resource_ref_fields[] = {
 static const struct object_type resource_ref_type = TYPE_OF(resource_ref_fields);
 #undef S
 
+#define S key_ref
+static const struct field key_ref_fields[] = {
+    STRING("key", key, REQUIRED, .check = name_check_data_key),
+    STRING("name", name, REQUIRED, .check = name_check_dns_subdomain),
+    BOOL("optional", optional),
+};
+static const struct object_type key_ref_type = TYPE_OF(key_ref_fields);
+#undef S
+
+#define S object_ref
+static const struct field object_ref_fields[] = {
+    STRING("name", name, REQUIRED, .check = name_check_dns_subdomain),
+    BOOL("optional", optional),
+};
+static const struct object_type object_ref_type = TYPE_OF(object_ref_fields);
+#undef S
+
 #define S env_source
 static const struct field env_source_fields[] = {
     OBJECT("fieldRef", field, field_ref_type),
     OBJECT("resourceFieldRef", resource, resource_ref_type),
-    REFUSED("configMapKeyRef", NO_OBJECTS),
-    REFUSED("secretKeyRef", NO_OBJECTS),
+    OBJECT("configMapKeyRef", config_map, key_ref_type),
+    OBJECT("secretKeyRef", secret, key_ref_type),
     REFUSED("fileKeyRef", "podd does not read environments from files of a volume"),
 };
 static const struct object_type env_source_type = TYPE_OF(env_source_fields);
@@ -56,6 +72,30 @@ static const struct field env_fields[] = {
     OBJECT("valueFrom", from, env_source_type),
 };
 static const struct object_type env_type = TYPE_OF(env_fields);
+#undef S
+
+static const char *check_prefix(const char *s)
+{
+    return *s ? name_check_env_name(s) : NULL;
+}
+
+static int finish_env_from(struct decode *d, const struct yaml_node *node, void *object)
+{
+    const struct manifest_env_from *from = object;
+
+    if ((from->config_map != NULL) + (from->secret != NULL) == 1)
+        return 0;
+    return decode_fail(d, node, "%s must have exactly one of configMapRef and secretRef",
+                       decode_path(d));
+}
+
+#define S manifest_env_from
+static const struct field env_from_fields[] = {
+    OBJECT("configMapRef", config_map, object_ref_type),
+    STRING("prefix", prefix, .check = check_prefix),
+    OBJECT("secretRef", secret, object_ref_type),
+};
+static const struct object_type env_from_type = TYPE_OF(env_from_fields, .finish = finish_env_from);
 #undef S
 
 /* ---- ports, resources, mounts ------------------------------------------------------------------
@@ -234,7 +274,7 @@ static const struct object_type probe_type = TYPE_OF(probe_fields, .finish = fin
 #define S manifest_container
 #define COMMON_FIELDS                                                                              \
     STRINGS("args", args), STRINGS("command", command), LIST("env", env, env_type),                \
-        REFUSED("envFrom", NO_OBJECTS),                                                            \
+        LIST("envFrom", env_from, env_from_type),                                                  \
         STRING("image", image, REQUIRED, .check = name_check_image),                               \
         ENUM("imagePullPolicy", pull, pull_words), REFUSED("lifecycle", NO_HOOKS),                 \
         OBJECT("livenessProbe", liveness, probe_type),                                             \

@@ -43,7 +43,7 @@ static const struct field metadata_fields[] = {
     IGNORED("selfLink"),
     IGNORED("uid"),
 };
-static const struct object_type metadata_type = TYPE_OF(metadata_fields);
+const struct object_type metadata_type = TYPE_OF(metadata_fields);
 #undef S
 
 /* ---- volumes -----------------------------------------------------------------------------------

@@ -9,6 +9,18 @@ struct container *member_container(const struct member *m)
     return m->id ? container_find(m->pod->node->config.pods, m->id, NULL) : NULL;
 }
 
+void member_environment(const struct member *m, struct pair_list *ret)
+{
+    const struct container *c = member_container(m);
+
+    for (char *const *text = c ? c->env : NULL; text && *text; text++) {
+        struct key_value *pair = array_push(&ret->items, &ret->count, sizeof(*pair));
+        size_t name = strcspn(*text, "=");
+        pair->key = xstrndup(*text, name);
+        pair->value = xstrdup(*text + name + ((*text)[name] == '='));
+    }
+}
+
 void member_set_waiting(struct member *m, const char *reason, const char *fmt, ...)
 {
     va_list ap;

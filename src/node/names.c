@@ -143,6 +143,18 @@ const char *name_check_not_empty(const char *s)
     return *s ? NULL : "must not be empty";
 }
 
+const char *name_check_data_key(const char *s)
+{
+    size_t len = strlen(s);
+    bool good = len > 0 && len <= 253 && strncmp(s, "..", 2) != 0 && !str_equal(s, ".");
+
+    for (size_t i = 0; i < len; i++)
+        good = good && (is_alnum(s[i]) || s[i] == '-' || s[i] == '_' || s[i] == '.');
+    if (good)
+        return NULL;
+    return "must be at most 253 letters, digits, '-', '_' and '.', and not begin with '..'";
+}
+
 const char *name_check_image(const char *s)
 {
     struct image_ref ref = {0};

@@ -16,6 +16,7 @@ const char *name_check_port_name(const char *s); /* IANA_SVC_NAME, 15 */
 const char *name_check_ip(const char *s);
 const char *name_check_absolute_path(const char *s); /* absolute, no ".." component */
 const char *name_check_not_empty(const char *s);
+const char *name_check_data_key(const char *s); /* of a ConfigMap or Secret: a file name */
 const char *name_check_image(const char *s);
 
 #endif

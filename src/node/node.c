@@ -2,6 +2,7 @@
  * node.c - the room's life: the table of declared pods is read from disk, then, when it is known
  * what runs, taken up; and closed without touching a pod.
  */
+#include "object.h"
 #include "private.h"
 #include "translate.h"
 
@@ -26,8 +27,10 @@ static void node_free(struct node *n)
 {
     while (!list_empty(&n->declared))
         declared_free(container_of(n->declared.next, struct declared, item));
+    objects_close(n);
     map_free(n->pods);
     map_free(n->uids);
+    map_free(n->objects);
     free((char *)n->config.root);
     free((char *)n->config.state);
     free((char *)n->config.log_root);
@@ -58,7 +61,9 @@ static struct node *node_new(const struct node_config *config)
     n->version = (uint64_t)(n->started_at / NS_PER_MS);
     n->pods = map_new();
     n->uids = map_new();
+    n->objects = map_new();
     list_init(&n->declared);
+    list_init(&n->object_list);
     list_init(&n->kicked);
     list_init(&n->ops);
     list_init(&n->watches);
@@ -71,7 +76,7 @@ int node_open(const struct node_config *config, struct node **ret, struct err *e
 {
     struct node *n = node_new(config);
 
-    if (store_load(n, e) < 0) {
+    if (objects_load(n, e) < 0 || store_load(n, e) < 0) {
         node_close(n);
         return -1;
     }
@@ -88,6 +93,7 @@ void node_start(struct node *n)
         log_info("node", NULL, "%zu pods are declared", map_count(n->pods));
     list_for_each (it, &n->declared)
         declared_touch(container_of(it, struct declared, item));
+    namespaces_check(n);
 }
 
 /* ---- Closing -----------------------------------------------------------------------------------

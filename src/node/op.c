@@ -23,24 +23,44 @@ struct op *op_new(struct declared *d, struct member *m,
     return op;
 }
 
+struct op *op_new_for_node(struct node *n,
+                           void (*done)(struct op *op, const char *id, const struct err *e),
+                           void *job)
+{
+    struct op *op = xnew(struct op);
+
+    op->node = n;
+    op->done = done;
+    op->job = job;
+    list_append(&n->ops, &op->item);
+    return op;
+}
+
+static void answer(struct op *op, const char *id, const struct err *e)
+{
+    struct declared *d = op->pod;
+
+    if (d)
+        d->ops--;
+    if (op->member && op->member->op == op)
+        op->member->op = NULL;
+    if (d && d->sandbox_op == op)
+        d->sandbox_op = NULL;
+    op->done(op, id, e);
+    if (d)
+        declared_kick(d);
+}
+
 void op_on_id(void *arg, const char *id, const struct err *e)
 {
     static const struct err none = ERR_INIT;
     struct op *op = arg;
-    struct declared *d = op->pod;
 
     if (!e) /* success, as some rooms say it */
         e = &none;
     list_remove(&op->item);
-    if (op->node) {
-        d->ops--;
-        if (op->member && op->member->op == op)
-            op->member->op = NULL;
-        if (d->sandbox_op == op)
-            d->sandbox_op = NULL;
-        op->done(op, id, e);
-        declared_kick(d);
-    }
+    if (op->node)
+        answer(op, id, e);
     free(op);
 }
 

@@ -14,6 +14,7 @@
 #define NODE_PRIVATE_H
 
 #include "backoff.h"
+#include "env.h"
 #include "manifest.h"
 
 #include "podd/node.h"
@@ -33,7 +34,9 @@ struct node {
     struct map *pods;     /* "<namespace>/<name>" -> struct declared, the newest of the name */
     struct map *uids;     /* uid -> struct declared */
     struct list declared; /* all, oldest first, those being deleted or replaced too */
-    struct list kicked;   /* of struct declared, by `kick` */
+    struct map *objects;  /* "<Kind>/<namespace>/<name>" -> struct object (object.h) */
+    struct list object_list;
+    struct list kicked; /* of struct declared, by `kick` */
     bool kick_posted;
     struct list ops;     /* of struct op: what is under way */
     struct list watches; /* of struct watch */
@@ -154,6 +157,8 @@ struct declared *declared_new(struct node *n, const char *namespace_, const char
 /* A pod without a manifest, of which only the removal is left; the pod of its name waits for it. */
 struct declared *declared_new_remains(struct node *n, const char *namespace_, const char *name,
                                       const char *uid);
+/* A random UUID. Caller frees. */
+char *uid_new(void);
 /* Takes the manifest: makes its members. */
 void declared_set_manifest(struct declared *d, struct pod_manifest *manifest_take);
 /* Takes it out of every index and frees it. No operation may be under way. */
@@ -164,6 +169,10 @@ void declared_publish(struct declared *d);
 bool declared_is_current(const struct declared *d);
 void declared_kick(struct declared *d);
 void declared_kick_all(struct node *n);
+/* The ConfigMaps and Secrets that it may use. */
+struct object_source declared_objects(struct declared *d);
+/* A ConfigMap or Secret of its namespace is another one now. */
+void declared_objects_changed(struct declared *d);
 /* Wakes the pod at `due` (ns, wall clock), or earlier. */
 void declared_wake_at(struct declared *d, int64_t due);
 /* Where the pod's files are: below <root>/volumes and the log root. Caller frees. */
@@ -174,6 +183,8 @@ struct sandbox *declared_sandbox(const struct declared *d);
 
 /* member.c: what a container of a pod is now. */
 struct container *member_container(const struct member *m);
+/* The environment that its process got; pair_list_free. */
+void member_environment(const struct member *m, struct pair_list *ret);
 void member_set_waiting(struct member *m, const char *reason, const char *fmt, ...) PRINTF(3, 4);
 void member_clear(struct member *m);
 /* Its end is final: by the pod's policy it is not started again. */
@@ -196,6 +207,10 @@ struct op {
 };
 struct op *op_new(struct declared *d, struct member *m,
                   void (*done)(struct op *op, const char *id, const struct err *e), void *job);
+/* Of no pod: op->pod is NULL. */
+struct op *op_new_for_node(struct node *n,
+                           void (*done)(struct op *op, const char *id, const struct err *e),
+                           void *job);
 /* Callbacks of the other rooms, with the op as argument: call op->done, free the op, kick the pod.
  */
 void op_on_id(void *arg, const char *id, const struct err *e);
@@ -238,6 +253,7 @@ void store_remove(struct declared *d,
                   void (*done)(struct op *op, const char *id, const struct err *e));
 /* Reads every record. A broken one is set aside with a warning. */
 int store_load(struct node *n, struct err *e) MUST_CHECK;
+void store_set_aside(const char *path, const struct err *why);
 
 /* adopt.c: takes up what runs, after a restart. */
 void adopt_all(struct node *n);

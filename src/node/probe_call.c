@@ -148,13 +148,11 @@ static int plan_declared(const struct member *m, Podd__V1__ProbeKind kind, struc
                                      : kind == PODD__V1__PROBE_KIND__READINESS ? m->spec->readiness
                                                                                : m->spec->liveness;
     struct pair_list env = {0};
-    const struct env_context context = {
-        .manifest = m->pod->manifest, .uid = m->pod->uid, .node_name = m->pod->node->hostname};
 
     if (!p)
         return err_set(e, ERR_NOT_FOUND, "container %s of pod %s has no such probe", m->spec->name,
                        m->pod->key);
-    env_resolve(m->spec, &context, &env);
+    member_environment(m, &env);
     probe_plan_make(m->spec, p, &env, plan);
     pair_list_free(&env);
     return 0;

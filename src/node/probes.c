@@ -69,18 +69,9 @@ void member_attach_health(struct member *m)
     };
     const struct probe_spec *specs[PROBE_KIND_COUNT] = {NULL};
     struct probe_plan plans[PROBE_KIND_COUNT];
-    const struct sandbox *s = declared_sandbox(m->pod);
-    const char *ips[NET_ADDRESSES_MAX];
     struct pair_list env = {0};
-    struct env_context context = {.manifest = m->pod->manifest,
-                                  .uid = m->pod->uid,
-                                  .node_name = m->pod->node->hostname,
-                                  .ips = ips,
-                                  .n_ips = s ? s->addresses.count : 0};
 
-    for (size_t i = 0; i < context.n_ips; i++)
-        ips[i] = s->addresses.text[i];
-    env_resolve(m->spec, &context, &env);
+    member_environment(m, &env);
     for (int kind = 0; kind < PROBE_KIND_COUNT; kind++) {
         const struct manifest_probe *p = container_probe(m->spec, kind);
         if (!p)

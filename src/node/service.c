@@ -1,6 +1,7 @@
 /*
  * service.c - podd.v1: the table of its calls, and the short ones among them.
  */
+#include "object.h"
 #include "private.h"
 
 #include <sys/utsname.h>
@@ -92,22 +93,14 @@ static void call_get_pod(struct rpc_call *call, const ProtobufCMessage *message,
     podd__v1__pod__free_unpacked(response.pod, NULL);
 }
 
-static bool has_label(const struct pair_list *labels, const char *key, const char *value)
-{
-    for (size_t i = 0; i < labels->count; i++)
-        if (str_equal(labels->items[i].key, key))
-            return str_equal(labels->items[i].value, value);
-    return false;
-}
-
 static bool is_selected(const struct declared *d, const Podd__V1__ListPodsRequest *request)
 {
     if (!declared_is_current(d) ||
         (!str_empty(request->namespace_) && !str_equal(request->namespace_, d->namespace_)))
         return false;
     for (size_t i = 0; i < request->n_label_selector; i++)
-        if (!has_label(&d->manifest->metadata->labels, request->label_selector[i]->key,
-                       request->label_selector[i]->value))
+        if (!pairs_have(&d->manifest->metadata->labels, request->label_selector[i]->key,
+                        request->label_selector[i]->value))
             return false;
     return true;
 }
@@ -194,12 +187,21 @@ static void call_stop_all(struct rpc_call *call, const ProtobufCMessage *request
 void node_register(struct node *n, struct rpc_server *server)
 {
     static const struct rpc_method methods[] = {
-        {"GetNode", call_get_node, false},      {"Apply", call_apply, false},
-        {"GetPod", call_get_pod, false},        {"ListPods", call_list_pods, false},
-        {"WatchPods", call_watch_pods, true},   {"DeletePod", call_delete_pod, false},
-        {"ListEvents", call_list_events, true}, {"RunProbe", call_run_probe, false},
-        {"PullImage", call_pull_image, true},   {"ImportImage", call_import_image, false},
+        {"GetNode", call_get_node, false},
+        {"Apply", call_apply, false},
+        {"GetPod", call_get_pod, false},
+        {"ListPods", call_list_pods, false},
+        {"WatchPods", call_watch_pods, true},
+        {"DeletePod", call_delete_pod, false},
+        {"ListEvents", call_list_events, true},
+        {"RunProbe", call_run_probe, false},
+        {"PullImage", call_pull_image, true},
+        {"ImportImage", call_import_image, false},
         {"StopAll", call_stop_all, false},
+        {"GetObject", object_call_get, false},
+        {"ListObjects", object_call_list, false},
+        {"DeleteObject", object_call_delete, false},
+        {"GetSecretData", object_call_secret_data, false},
     };
 
     rpc_server_add_service(server, &podd__v1__podd__descriptor, methods, ARRAY_SIZE(methods), n);

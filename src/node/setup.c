@@ -240,6 +240,7 @@ static int make_plan(struct member *m, const struct files_job *job, struct conta
         .hosts_file = job->hosts_file,
         .image_user = image->config.user,
         .node_memory = resources_node_memory(),
+        .objects = declared_objects(d),
     };
     return container_plan_make(m->spec, &place, plan, e);
 }

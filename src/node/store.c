@@ -298,11 +298,11 @@ static int read_file(struct node *n, const char *path, struct err *e)
 }
 
 /* A broken record must not keep the other pods down; it is kept for whoever wants to mend it. */
-static void set_aside(const char *path, const struct err *why)
+void store_set_aside(const char *path, const struct err *why)
 {
     _cleanup_free_ char *aside = xasprintf("%s.broken", path);
 
-    log_error("node", NULL, "a declared pod cannot be read and is set aside as %s: %s", aside,
+    log_error("node", NULL, "what was declared cannot be read and is set aside as %s: %s", aside,
               err_text(why));
     if (rename(path, aside) < 0)
         log_error("node", NULL, "rename %s: %m", path);
@@ -321,7 +321,7 @@ int store_load(struct node *n, struct err *e)
         _cleanup_err_ struct err why = ERR_INIT;
         if (str_ends_with(entry->d_name, ".json") && entry->d_name[0] != '.' &&
             read_file(n, path, &why) < 0)
-            set_aside(path, &why);
+            store_set_aside(path, &why);
     }
     closedir(stream);
     return 0;

@@ -55,6 +55,7 @@ struct container_place {
     const char *hosts_file;       /* NULL: the pod's own */
     const char *image_user;       /* USER of the image; NULL: root */
     int64_t node_memory;
+    struct object_source objects;
 };
 struct container_plan {
     struct container_config config;

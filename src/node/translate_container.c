@@ -68,8 +68,8 @@ static void plan_mounts(struct container_plan *p, const struct manifest_containe
 /* ---- Command and environment -------------------------------------------------------------------
  */
 
-static void plan_command(struct container_plan *p, const struct manifest_container *c,
-                         const struct container_place *place)
+static int plan_command(struct container_plan *p, const struct manifest_container *c,
+                        const struct container_place *place, struct err *e)
 {
     const struct env_context context = {
         .manifest = place->manifest,
@@ -77,9 +77,11 @@ static void plan_command(struct container_plan *p, const struct manifest_contain
         .node_name = place->node_name,
         .ips = place->ips,
         .n_ips = place->n_ips,
+        .objects = place->objects,
     };
 
-    env_resolve(c, &context, &p->env);
+    if (env_resolve(c, &context, &p->env, e) < 0)
+        return -1;
     p->config.envs = p->env.items;
     p->config.n_envs = p->env.count;
     p->config.command = keep_strv(&p->keep, expand_strv(c->command, p->env.items, p->env.count));
@@ -88,6 +90,7 @@ static void plan_command(struct container_plan *p, const struct manifest_contain
     p->config.tty = c->tty.value;
     p->config.stdin_open = c->stdin_open.value;
     p->config.stdin_once = c->stdin_once.value;
+    return 0;
 }
 
 /* ---- Labels and resources ----------------------------------------------------------------------
@@ -122,14 +125,13 @@ int container_plan_make(const struct manifest_container *c, const struct contain
     config->attempt = place->attempt;
     config->image = c->image;
     config->log_path = keep_printf(&ret->keep, "%s/%u.log", c->name, place->attempt);
-    plan_command(ret, c, place);
     plan_mounts(ret, c, place);
     plan_labels(ret, c, place);
     resources_limits(c->resources, &config->limits);
     config->has_oom_score_adj = true;
     config->oom_score_adj = resources_oom_score_adj(
         c->resources, resources_qos(place->manifest->spec), place->node_memory);
-    if (security_plan(c, place, ret, e) < 0) {
+    if (plan_command(ret, c, place, e) < 0 || security_plan(c, place, ret, e) < 0) {
         container_plan_free(ret);
         return -1;
     }

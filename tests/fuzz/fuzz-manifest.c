@@ -18,6 +18,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             abort();
         manifests_free(&again);
     }
+    for (size_t i = 0; i < found.n_objects; i++) {
+        const char *json = found.objects[i]->json;
+        if (manifests_parse(json, strlen(json), "again", "other", &again, &e) < 0 ||
+            again.n_objects != 1 || !str_equal(again.objects[0]->json, json))
+            abort();
+        manifests_free(&again);
+    }
     manifests_free(&found);
     return 0;
 }

@@ -140,10 +140,6 @@ static void a_field_podd_lacks_is_refused_with_the_reason(void **state)
     assert_refused(POD "  nodeName: other\n  containers: [{name: c, image: i}]\n",
                    "web.yaml:5:3: spec.nodeName is not supported: podd is one node, nothing is "
                    "scheduled");
-    assert_refused(POD "  volumes: [{name: v, configMap: {name: x}}]\n"
-                       "  containers: [{name: c, image: i}]\n",
-                   "web.yaml:5:23: spec.volumes[0].configMap is not supported: podd has no "
-                   "ConfigMap and Secret objects yet");
     assert_refused(POD "  hostUsers: false\n  containers: [{name: c, image: i}]\n",
                    "web.yaml:5:14: spec.hostUsers can only be true: podd makes no user namespaces "
                    "for declared pods yet");
@@ -164,7 +160,8 @@ static void a_missing_field_is_named(void **state)
 static void other_kinds_are_named(void **state)
 {
     assert_refused("apiVersion: apps/v1\nkind: Deployment\n",
-                   "web.yaml:2:7: kind Deployment is not supported: podd runs objects of kind Pod");
+                   "web.yaml:2:7: kind Deployment is not supported: podd knows objects of kind "
+                   "Pod, Namespace, ConfigMap, Secret and List");
     assert_refused("apiVersion: v2\nkind: Pod\n",
                    "web.yaml:1:13: apiVersion of a Pod must be v1, not v2");
     assert_refused("- a\n- b\n",
@@ -264,7 +261,7 @@ static void duplicates_are_found(void **state)
                    "a");
     assert_refused(POD "  containers: [{name: c, image: i}]\n---\n" POD
                        "  containers: [{name: c, image: i}]\n",
-                   "web.yaml:7:1: pod default/web is in this file twice");
+                   "web.yaml:7:1: pod default/web is declared twice");
 }
 
 static void values_that_exclude_each_other_are_refused(void **state)
