@@ -1,116 +1,91 @@
 /*
- * logs.c - what a container printed, read straight from its CRI log file on this node.
+ * logs.c - what containers printed, read straight from their CRI log files on this node.
  *
- * A record is `time stream tag text`; P records are pieces of a line that the next record goes on
- * with. Following reads on at the end of the file, and goes over to the new file after a rotation,
- * and to the next life's file after a restart. inotify says when there is more, so waiting costs
- * nothing.
+ * Following reads on at the end of each file, and goes over to the new file after a rotation, and
+ * to the next life's file after a restart. inotify says when there is more, so waiting costs
+ * nothing; once a second podd is asked whether the containers still run.
  */
 #include "cli.h"
 
-#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <sys/inotify.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-struct log_options {
-    bool follow, previous, timestamps;
-    int64_t tail; /* -1: all */
+#include "log_reader.h"
+
+struct logs {
+    struct cli *cli;
+    struct log_options options;
+    bool previous;
+    struct log_reader *readers;
+    size_t n;
+    int inotify;
 };
 
-/* ---- One record
- * ------------------------------------------------------------------------------------- */
+/* ---- Which containers
+ * ----------------------------------------------------------------------------- */
 
-/* Prints the text of a record; `continued` is whether it goes on a line begun by the one before. */
-static void print_record(const struct log_options *o, const char *line, size_t len, bool *continued)
+static const Podd__V1__ContainerStatus *status_at(const Podd__V1__PodStatus *s, size_t i)
 {
-    const char *end = line + len;
-    const char *stream = memchr(line, ' ', len);
-    const char *tag = stream ? memchr(stream + 1, ' ', (size_t)(end - stream - 1)) : NULL;
-    const char *text = tag ? memchr(tag + 1, ' ', (size_t)(end - tag - 1)) : NULL;
-
-    if (!text) { /* not a record: show what there is */
-        printf("%.*s\n", (int)len, line);
-        return;
-    }
-    FILE *out = str_starts_with(stream + 1, "stderr") ? stderr : stdout;
-    if (o->timestamps && !*continued)
-        fprintf(out, "%.*s ", (int)(stream - line), line);
-    fwrite(text + 1, 1, (size_t)(end - text - 1), out);
-    *continued = tag[1] == 'P';
-    if (!*continued)
-        fputc('\n', out);
+    return i < s->n_init_containers ? s->init_containers[i]
+                                    : s->containers[i - s->n_init_containers];
 }
 
-/* ---- A file
- * ---------------------------------------------------------------------------------------------- */
-
-struct reader {
-    const struct log_options *options;
-    FILE *file;
-    char *line;
-    size_t cap;
-    bool continued;
-};
-
-/* Prints every whole record that is there. */
-static void drain(struct reader *r)
+static const Podd__V1__ContainerStatus *find_status(const Podd__V1__Pod *pod, const char *name)
 {
-    for (;;) {
-        long start = ftell(r->file);
-        ssize_t len = getline(&r->line, &r->cap, r->file);
-        if (len < 0)
-            break;
-        if (r->line[len - 1] != '\n') { /* still being written: come back to it */
-            fseek(r->file, start, SEEK_SET);
-            break;
-        }
-        print_record(r->options, r->line, (size_t)len - 1, &r->continued);
-    }
-    clearerr(r->file);
-    fflush(stdout);
-    fflush(stderr);
+    const Podd__V1__PodStatus *s = pod->status;
+
+    for (size_t i = 0; i < s->n_init_containers + s->n_containers; i++)
+        if (str_equal(status_at(s, i)->name, name))
+            return status_at(s, i);
+    return NULL;
 }
 
-/* Moves to where the last n records begin, by counting newlines from the end. */
-static void seek_tail(FILE *file, int64_t n)
+static struct log_reader *add_reader(struct logs *l, const Podd__V1__Pod *pod,
+                                     const char *container)
 {
-    char chunk[65536];
-    long at;
+    struct log_reader *r = array_push(&l->readers, &l->n, sizeof(*l->readers));
 
-    if (n < 0 || fseek(file, 0, SEEK_END) < 0)
-        return;
-    at = ftell(file);
-    for (int64_t seen = 0; at > 0;) {
-        long size = at < (long)sizeof(chunk) ? at : (long)sizeof(chunk);
-        at -= size;
-        fseek(file, at, SEEK_SET);
-        if (fread(chunk, 1, (size_t)size, file) != (size_t)size)
-            break;
-        for (long i = size - 1; i >= 0; i--) {
-            if (chunk[i] == '\n' && seen++ == n) {
-                fseek(file, at + i + 1, SEEK_SET);
-                return;
-            }
-        }
-    }
-    fseek(file, 0, SEEK_SET);
+    r->options = &l->options;
+    r->pod = xstrdup(pod->name);
+    r->container = xstrdup(container);
+    return r;
 }
 
-static bool is_replaced(FILE *file, const char *path)
+static int open_first(struct logs *l, struct log_reader *r, const Podd__V1__ContainerStatus *c)
 {
-    struct stat now, then;
+    const char *path = l->previous ? c->previous_log_path : c->log_path;
+    _cleanup_err_ struct err e = ERR_INIT;
 
-    return fstat(fileno(file), &then) == 0 && stat(path, &now) == 0 &&
-           (now.st_ino != then.st_ino || now.st_dev != then.st_dev);
+    if (str_empty(path)) {
+        fprintf(stderr, "podctl: container %s of pod %s has no %slog%s%s\n", r->container, r->pod,
+                l->previous ? "previous " : "", str_empty(c->reason) ? "" : ": ",
+                str_empty(c->reason) ? "" : c->reason);
+        return EXIT_NO_SUCH;
+    }
+    if (log_reader_open(r, xstrdup(path), &e) < 0)
+        return cli_fail(&e);
+    log_reader_drain(r);
+    return EXIT_OK;
+}
+
+/* One container that has no log yet is an error; among all of them it is passed over. */
+static int open_all(struct logs *l, const Podd__V1__Pod *pod)
+{
+    for (size_t i = 0; i < pod->status->n_init_containers + pod->status->n_containers; i++) {
+        const Podd__V1__ContainerStatus *c = status_at(pod->status, i);
+        struct log_reader *r = add_reader(l, pod, c->name);
+        if (!str_empty(l->previous ? c->previous_log_path : c->log_path) &&
+            open_first(l, r, c) != EXIT_OK)
+            return EXIT_FAILED;
+    }
+    return EXIT_OK;
 }
 
 /* ---- Following
- * -------------------------------------------------------------------------------------------- */
+ * ------------------------------------------------------------------------------------ */
 
-/* Waits for a change in the log's directory, or a second: a container that ended says nothing. */
+/* Waits for a change in one of the logs, or a second: a container that ended says nothing. */
 static void wait_for_more(int inotify)
 {
     struct pollfd p = {.fd = inotify, .events = POLLIN};
@@ -120,116 +95,149 @@ static void wait_for_more(int inotify)
         return;
 }
 
-/* The log of the container's current life; NULL when the pod or container is gone. Caller frees. */
-static char *current_log(struct cli *cli, const char *pod, const char *container, bool *running)
+static void watch(const struct logs *l, const struct log_reader *r)
+{
+    if (r->file)
+        inotify_add_watch(l->inotify, r->path, IN_MODIFY | IN_MOVE_SELF | IN_DELETE_SELF);
+}
+
+/* The pod now; NULL when it is gone. The caller's. */
+static Podd__V1__GetPodResponse *look_at_pod(struct logs *l, const char *name)
 {
     Podd__V1__GetPodRequest request = PODD__V1__GET_POD_REQUEST__INIT;
     _cleanup_err_ struct err e = ERR_INIT;
     ProtobufCMessage *message = NULL;
-    char *path = NULL;
 
-    request.namespace_ = (char *)cli->namespace_;
-    request.name = (char *)pod;
-    if (rpc_client_call_sync(cli->client, &podd__v1__podd__descriptor, "GetPod", &request.base, 0,
-                             &message, &e) < 0)
+    request.namespace_ = (char *)l->cli->namespace_;
+    request.name = (char *)name;
+    if (rpc_client_call_sync(l->cli->client, &podd__v1__podd__descriptor, "GetPod", &request.base,
+                             0, &message, &e) < 0)
         return NULL;
-    const Podd__V1__Pod *found = ((Podd__V1__GetPodResponse *)message)->pod;
-    for (size_t i = 0; i < found->status->n_containers; i++) {
-        const Podd__V1__ContainerStatus *c = found->status->containers[i];
-        if (str_equal(c->name, container)) {
-            path = xstrdup(c->log_path);
-            *running = c->state != PODD__V1__CONTAINER_STATUS__STATE__TERMINATED;
-        }
-    }
-    protobuf_c_message_free_unpacked(message, NULL);
-    return path;
+    return (Podd__V1__GetPodResponse *)message;
 }
 
-/* Follows until the container has ended for good. */
-static int follow(struct cli *cli, struct reader *r, const char *pod, const char *container,
-                  char *path_take)
+/* The next life's file, once it is there. */
+static void follow_life(struct logs *l, struct log_reader *r, const Podd__V1__Pod *pod)
 {
-    _cleanup_free_ char *path = path_take;
-    _cleanup_close_ int inotify = inotify_init1(IN_CLOEXEC);
-
-    inotify_add_watch(inotify, path, IN_MODIFY | IN_MOVE_SELF | IN_DELETE_SELF);
-    for (;;) {
-        bool running = true;
-
-        wait_for_more(inotify);
-        drain(r);
-        if (!is_replaced(r->file, path)) {
-            _cleanup_free_ char *now = current_log(cli, pod, container, &running);
-            if (!now || (str_equal(now, path) && !running)) {
-                drain(r);
-                return EXIT_OK;
-            }
-            if (str_equal(now, path) || str_empty(now))
-                continue;
-            free(path);
-            path = take_ptr(now); /* the next life */
-        }
-        FILE *next = fopen(path, "re");
-        if (!next)
-            continue;
-        drain(r);
-        fclose(r->file);
-        r->file = next;
-        inotify_add_watch(inotify, path, IN_MODIFY | IN_MOVE_SELF | IN_DELETE_SELF);
-        drain(r);
-    }
-}
-
-static int show(struct cli *cli, const struct log_options *o, const char *pod,
-                const Podd__V1__ContainerStatus *c)
-{
-    const char *path = o->previous ? c->previous_log_path : c->log_path;
-    struct reader r = {.options = o};
+    const Podd__V1__ContainerStatus *c = pod ? find_status(pod, r->container) : NULL;
     _cleanup_err_ struct err e = ERR_INIT;
-    int status = EXIT_OK;
 
-    if (str_empty(path)) {
-        fprintf(stderr, "podctl: container %s of pod %s has no %slog\n", c->name, pod,
-                o->previous ? "previous " : "");
-        return EXIT_NO_SUCH;
+    if (!c) {
+        r->over = true;
+    } else if (str_empty(c->log_path) || str_equal(c->log_path, r->path)) {
+        r->over = c->state == PODD__V1__CONTAINER_STATUS__STATE__TERMINATED;
+    } else if (log_reader_open(r, xstrdup(c->log_path), &e) == 0) {
+        watch(l, r);
     }
-    r.file = fopen(path, "re");
-    if (!r.file) {
-        err_errno(&e, errno, "open %s", path);
-        return cli_fail(&e);
+}
+
+static void follow_rotation(struct logs *l, struct log_reader *r)
+{
+    _cleanup_err_ struct err e = ERR_INIT;
+
+    /* A file that is not there yet is looked for the next time. */
+    if (log_reader_is_replaced(r) && log_reader_open(r, xstrdup(r->path), &e) == 0)
+        watch(l, r);
+}
+
+static bool all_over(const struct logs *l)
+{
+    for (size_t i = 0; i < l->n; i++)
+        if (!l->readers[i].over)
+            return false;
+    return true;
+}
+
+/* Follows until all containers have ended for good. */
+static void follow(struct logs *l, const char *pod)
+{
+    l->inotify = inotify_init1(IN_CLOEXEC);
+    for (size_t i = 0; i < l->n; i++)
+        watch(l, &l->readers[i]);
+    while (!all_over(l)) {
+        wait_for_more(l->inotify);
+        _cleanup_message_ Podd__V1__GetPodResponse *now = look_at_pod(l, pod);
+        for (size_t i = 0; i < l->n; i++) {
+            follow_rotation(l, &l->readers[i]);
+            follow_life(l, &l->readers[i], now ? now->pod : NULL);
+            log_reader_drain(&l->readers[i]);
+        }
     }
-    seek_tail(r.file, o->tail);
-    drain(&r);
-    if (o->follow && !o->previous)
-        status = follow(cli, &r, pod, c->name, xstrdup(path));
-    free(r.line);
-    fclose(r.file);
+    fd_close(l->inotify);
+}
+
+/* ---- The command
+ * ---------------------------------------------------------------------------------- */
+
+static int run(struct logs *l, const char *name, const char *container, bool all, bool follows)
+{
+    int status = EXIT_OK;
+    _cleanup_message_ Podd__V1__GetPodResponse *answer = get_pod(l->cli, name, &status);
+
+    if (!answer)
+        return status;
+    if (all) {
+        status = open_all(l, answer->pod);
+    } else {
+        const Podd__V1__ContainerStatus *c = pick_container(answer->pod, container, &status);
+        if (c)
+            status = open_first(l, add_reader(l, answer->pod, c->name), c);
+    }
+    if (status == EXIT_OK && follows && !l->previous)
+        follow(l, answer->pod->name);
     return status;
+}
+
+/* "90s", "5m", "2h", "1d": how long ago the first line of interest was written. */
+static int parse_since(const char *text, char ret[TIME_TEXT_SIZE])
+{
+    static const struct {
+        char unit;
+        int64_t seconds;
+    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
+    size_t len = strlen(text);
+    _cleanup_free_ char *digits = xstrndup(text, len ? len - 1 : 0);
+    uint64_t number;
+
+    for (size_t i = 0; len && i < ARRAY_SIZE(units); i++) {
+        if (text[len - 1] == units[i].unit && parse_uint(digits, INT32_MAX, &number) == 0) {
+            time_format(time_now_ns() - (int64_t)number * units[i].seconds * NS_PER_SEC, ret);
+            return 0;
+        }
+    }
+    return -1;
 }
 
 int cmd_logs(struct cli *cli, int argc, char **argv)
 {
     _cleanup_err_ struct err e = ERR_INIT;
-    struct log_options o = {.tail = -1};
-    const char *container = NULL, *tail = NULL;
+    struct logs l = {.cli = cli, .options = {.tail = -1}, .inotify = -1};
+    const char *container = NULL, *tail = NULL, *since = NULL;
+    bool follows = false, all = false;
     const struct option_spec options[] = {
         {"--container", 'c', .value = &container},
-        {"--follow", 'f', .flag = &o.follow},
-        {"--previous", 'p', .flag = &o.previous},
-        {"--timestamps", .flag = &o.timestamps},
+        {"--all-containers", .flag = &all},
+        {"--follow", 'f', .flag = &follows},
+        {"--previous", 'p', .flag = &l.previous},
+        {"--prefix", .flag = &l.options.prefix},
+        {"--since", .value = &since},
         {"--tail", .value = &tail},
+        {"--timestamps", .flag = &l.options.timestamps},
     };
-    int status = EXIT_OK;
 
     if (options_parse(argv, &argc, options, ARRAY_SIZE(options), &e) < 0)
         return cli_usage("logs: %s", err_text(&e));
     if (argc != 1)
         return cli_usage("logs: name one pod: podctl logs POD [-c CONTAINER] [-f] [--previous]");
-    if (tail && parse_int(tail, 0, INT64_MAX, &o.tail) < 0)
+    if (all && container)
+        return cli_usage("logs: either -c or --all-containers");
+    if (tail && parse_int(tail, -1, INT64_MAX, &l.options.tail) < 0)
         return cli_usage("logs: --tail %s is not a number of lines", tail);
-    _cleanup_message_ Podd__V1__GetPodResponse *answer = get_pod(cli, argv[0], &status);
-    if (!answer)
-        return status;
-    const Podd__V1__ContainerStatus *c = pick_container(answer->pod, container, &status);
-    return c ? show(cli, &o, answer->pod->name, c) : status;
+    if (since && parse_since(since, l.options.since) < 0)
+        return cli_usage("logs: --since %s is not a duration such as 30s, 5m, 2h or 1d", since);
+    int status = run(&l, argv[0], container, all, follows);
+    for (size_t i = 0; i < l.n; i++)
+        log_reader_free(&l.readers[i]);
+    free(l.readers);
+    return status;
 }
