@@ -13,7 +13,7 @@
 #include "cri.pb-c.h"
 #include "podd.pb-c.h"
 
-enum output { OUTPUT_TABLE, OUTPUT_WIDE, OUTPUT_JSON, OUTPUT_YAML };
+enum output { OUTPUT_TABLE, OUTPUT_WIDE, OUTPUT_NAME, OUTPUT_JSON, OUTPUT_YAML };
 
 /* Exit statuses that scripts can rely on. */
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_UNREACHABLE = 3, EXIT_NO_SUCH = 4 };
@@ -69,8 +69,12 @@ struct table;
 struct table *table_new(void);
 /* Cells are copied; the row ends with NULL. Control characters are escaped. */
 void table_row(struct table *t, ...) __attribute__((sentinel));
+/* This column's words are coloured on a terminal. */
+void table_status_column(struct table *t, int column);
 void table_print(const struct table *t);
 void table_free(struct table *t);
+
+bool terminal_has_colors(void);
 
 /* Prints the whole message as JSON or YAML. */
 void print_message(const struct cli *cli, const ProtobufCMessage *message);
@@ -85,7 +89,8 @@ char *format_clean(const char *text);
 
 typedef int command_fn(struct cli *cli, int argc, char **argv);
 command_fn cmd_apply, cmd_attach, cmd_cp, cmd_delete, cmd_describe, cmd_events, cmd_exec, cmd_get,
-    cmd_image, cmd_images, cmd_logs, cmd_port_forward, cmd_probe, cmd_pull, cmd_system, cmd_version;
+    cmd_image, cmd_images, cmd_logs, cmd_port_forward, cmd_probe, cmd_pull, cmd_system, cmd_top,
+    cmd_version, cmd_why;
 
 /* The declared pod of that name; NULL and *status on failure. */
 Podd__V1__GetPodResponse *get_pod(struct cli *cli, const char *name, int *status);
@@ -93,6 +98,8 @@ Podd__V1__GetPodResponse *get_pod(struct cli *cli, const char *name, int *status
 const Podd__V1__ContainerStatus *pick_container(const Podd__V1__Pod *pod, const char *name,
                                                 int *status);
 
+/* The one word that tells most: why a container waits or how it ended, else the phase. */
+const char *pod_word(const Podd__V1__Pod *pod);
 const char *probe_result_text(Podd__V1__ProbeResult result);
 
 #endif

@@ -1,7 +1,7 @@
 /*
  * main.c - podctl: finds the command and the options that all commands have.
  *
- *   podctl [--socket ADDR] [-n NAMESPACE] [-o table|wide|json|yaml] VERB ...
+ *   podctl [--socket ADDR] [-n NAMESPACE] [-o table|wide|name|json|yaml] VERB ...
  */
 #include "cli.h"
 
@@ -13,10 +13,12 @@ static const struct {
     const char *usage, *what;
 } commands[] = {
     {"apply", cmd_apply, "apply -f FILE...", "declare pods; podd keeps them as declared"},
-    {"get", cmd_get, "get pods [NAME] [-w]", "list declared pods, with -w as they change"},
+    {"get", cmd_get, "get pods [NAME] [-l SELECTOR] [-w]",
+     "list declared pods, with -w as they change"},
     {"describe", cmd_describe, "describe POD", "everything about a pod, with its events"},
     {"delete", cmd_delete, "delete pod NAME...", "stop pods and forget them"},
-    {"logs", cmd_logs, "logs POD [-c CONTAINER] [-f] [--previous]", "what a container printed"},
+    {"why", cmd_why, "why POD", "how the pod came to be as it is, and what it waits for"},
+    {"logs", cmd_logs, "logs POD [-c CONTAINER] [-f] [--previous]", "what containers printed"},
     {"exec", cmd_exec, "exec POD [-c CONTAINER] [-it] -- COMMAND...",
      "run a command in a container"},
     {"attach", cmd_attach, "attach POD [-c CONTAINER] [-it]", "join a container's first process"},
@@ -25,6 +27,7 @@ static const struct {
     {"cp", cmd_cp, "cp FROM TO [-c CONTAINER]", "copy files, one side being POD:PATH"},
     {"probe", cmd_probe, "probe POD [-c CONTAINER] [KIND | http|tcp|exec ...]",
      "run a probe once, now"},
+    {"top", cmd_top, "top [POD] [--containers]", "what pods use: CPU and memory"},
     {"events", cmd_events, "events [POD] [-w]", "what happened to pods"},
     {"pull", cmd_pull, "pull IMAGE", "pull an image"},
     {"images", cmd_images, "images", "list images"},
@@ -35,7 +38,7 @@ static const struct {
 
 static void print_help(void)
 {
-    puts("podctl [--socket ADDR] [-n NAMESPACE] [-o table|wide|json|yaml] COMMAND ...\n");
+    puts("podctl [--socket ADDR] [-n NAMESPACE] [-o table|wide|name|json|yaml] COMMAND ...\n");
     for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
         printf("  %-52s %s\n", commands[i].usage, commands[i].what);
     puts("\nThe socket is --socket, else PODD_SOCKET, else unix:///run/podd/podd.sock.\n"
@@ -45,7 +48,7 @@ static void print_help(void)
 
 static int parse_output(const char *text, enum output *ret)
 {
-    static const char *const names[] = {"table", "wide", "json", "yaml", NULL};
+    static const char *const names[] = {"table", "wide", "name", "json", "yaml", NULL};
 
     for (int i = 0; text && names[i]; i++) {
         if (str_equal(text, names[i])) {
@@ -90,6 +93,15 @@ static int take_common(int argc, char **argv, struct cli *cli, const char **outp
     return i;
 }
 
+/* "podctl logs --help", as long as it is not the help of a command in a container. */
+static bool wants_help(int argc, char **argv)
+{
+    for (int i = 0; i < argc && !str_equal(argv[i], "--"); i++)
+        if (str_equal(argv[i], "--help") || str_equal(argv[i], "-h"))
+            return true;
+    return false;
+}
+
 /* The common options may stand behind the command too. */
 static int run(struct cli *cli, command_fn *fn, int argc, char **argv)
 {
@@ -113,7 +125,7 @@ static int run(struct cli *cli, command_fn *fn, int argc, char **argv)
     while (i < argc)
         argv[kept++] = argv[i++];
     if (parse_output(output, &cli->output) < 0)
-        return cli_usage("-o %s: must be table, wide, json or yaml", output);
+        return cli_usage("-o %s: must be table, wide, name, json or yaml", output);
     return fn(cli, kept, argv);
 }
 
@@ -134,7 +146,7 @@ int main(int argc, char **argv)
         return help ? EXIT_OK : EXIT_USAGE;
     }
     if (parse_output(output, &cli.output) < 0)
-        return cli_usage("-o %s: must be table, wide, json or yaml", output);
+        return cli_usage("-o %s: must be table, wide, name, json or yaml", output);
     if (used == argc)
         return cli_usage("no command given; podctl --help lists all");
 
@@ -143,6 +155,10 @@ int main(int argc, char **argv)
         i++;
     if (i == ARRAY_SIZE(commands))
         return unknown_command(argv[used]);
+    if (wants_help(argc - used - 1, argv + used + 1)) {
+        printf("podctl %s\n  %s; podctl(1) has all options\n", commands[i].usage, commands[i].what);
+        return EXIT_OK;
+    }
     status = run(&cli, commands[i].run, argc - used - 1, argv + used + 1);
     if (cli.client)
         rpc_client_free(cli.client);

@@ -302,3 +302,127 @@ def test_an_archive_from_a_container_stays_below_the_target(podd, apply, tmp_pat
         assert not os.path.islink(target / name)
     assert not os.path.lexists(target / "x/hard") and not os.path.lexists(target / "x/fifo")
     assert "left out" in done.stderr
+
+
+# ---- logs -------------------------------------------------------------------------------------------
+
+
+def test_logs_of_all_containers_with_their_names_and_since(podd, apply):
+    two = document("two", "echo from main; sleep 1000")
+    two["spec"]["containers"].append({**two["spec"]["containers"][0], "name": "side",
+                                      "command": ["sh", "-c", "echo old; sleep 3; echo new; sleep 1000"]})
+    apply(two)
+    done = podd.podctl("logs", "two", check=False)
+    assert done.returncode == 2 and "main, side" in done.stderr
+    lines = podd.podctl("logs", "two", "--all-containers", "--prefix").stdout.splitlines()
+    assert "[two/main] from main" in lines and "[two/side] old" in lines
+    with background(podd, "logs", "-f", "two", "--all-containers", "--prefix", "--tail", "0") as f:
+        assert f.stdout.readline() == b"[two/side] new\n"
+    wait_until(lambda: "new" in podd.podctl("logs", "two", "-c", "side").stdout)
+    assert podd.podctl("logs", "two", "-c", "side", "--since", "2s").stdout == "new\n"
+    assert podd.podctl("logs", "two", "-c", "side", "--since", "1h").stdout == "old\nnew\n"
+    stamped = podd.podctl("logs", "two", "-c", "main", "--timestamps").stdout
+    assert re.match(r"\d{4}-\d\d-\d\dT\S+Z from main\n", stamped)
+    assert podd.podctl("logs", "two", "--since", "soon", check=False).returncode == 2
+
+
+# ---- get, top, why ----------------------------------------------------------------------------------
+
+
+def test_get_selects_by_labels(podd, apply):
+    one, two = document("one", "sleep 1000"), document("two", "sleep 1000")
+    one["metadata"]["labels"] = {"app": "web", "tier": "front"}
+    two["metadata"]["labels"] = {"app": "db"}
+    apply(one, two)
+
+    def names(selector):
+        return podd.podctl("get", "pods", "-o", "name", "-l", selector).stdout.split()
+    assert names("app=web") == ["pod/one"]
+    assert names("app==web,tier=front") == ["pod/one"]
+    assert names("app!=web") == ["pod/two"]
+    assert names("tier") == ["pod/one"]
+    assert names("!tier") == ["pod/two"]
+    assert names("app=web,!tier") == []
+    assert podd.podctl("get", "pods", "-l", "=x", check=False).returncode == 2
+    assert podd.podctl("get", "pods", "--no-headers", "one").stdout.split()[0] == "one"
+    with background(podd, "get", "pods", "-w", "-l", "app=db", "-o", "name") as watching:
+        assert watching.stdout.readline() == b"pod/two\n"
+
+
+def test_colours_are_for_terminals_only(podd, apply):
+    apply(document("box", "sleep 1000"))
+    assert "\033" not in podd.podctl("get", "pods").stdout
+    terminal = Terminal(podd, "get", "pods")
+    terminal.expect(rb"\x1b\[32mRunning")
+    assert terminal.wait() == 0
+
+
+def test_top_tells_who_uses_the_processor(podd, apply):
+    apply(document("busy", "while :; do :; done"), document("idle", "sleep 1000"))
+    rows = {line.split()[1]: line.split()[2:] for line in podd.podctl("top").stdout.splitlines()[1:]}
+    assert int(rows["busy"][0].rstrip("m")) > 50 > int(rows["idle"][0].rstrip("m"))
+    assert podd.podctl("top", "busy", "--containers").stdout.splitlines()[1].split()[:3] == \
+        ["default", "busy", "main"]
+    assert podd.podctl("top", "absent", check=False).returncode == 4
+
+
+def test_why_tells_the_way_and_what_is_waited_for(podd, apply):
+    waiting = document("waiting", "sleep 1000", readinessProbe={
+        "tcpSocket": {"port": 1}, "periodSeconds": 1})
+    apply(document("fine", "sleep 1000"), waiting)
+    wait_until(lambda: status(podd, "waiting").containers[0].probes[0].attempts > 0)
+    text = podd.podctl("why", "fine").stdout
+    steps = [line.split(maxsplit=3)[3] for line in text.splitlines()
+             if re.match(r"\d\d:\d\d:\d\d ", line)]
+    assert steps[0] == "declared" and steps[-1] == "ready"
+    assert "Started container main" in steps
+    assert steps.index("sandbox and network are ready") < steps.index("Started container main")
+    assert "nothing: all of its containers are ready" in text
+    text = podd.podctl("why", "waiting").stdout
+    assert "its readiness probe" in text and "refused" in text
+    assert podd.podctl("why", "absent", check=False).returncode == 4
+
+
+# ---- Help, man pages, completion --------------------------------------------------------------------
+
+
+def commands(podd):
+    listing = podd.podctl("--help").stdout
+    return [line.split()[0] for line in listing.splitlines() if line.startswith("  ")]
+
+
+def test_every_command_has_help_a_page_and_completion(podd):
+    page = (daemon.SOURCE / "docs/man/podctl.1").read_text().replace("\\-", "-")
+    bash = (daemon.SOURCE / "contrib/completions/podctl.bash").read_text()
+    zsh = (daemon.SOURCE / "contrib/completions/_podctl").read_text()
+    assert len(commands(podd)) > 15
+    for name in commands(podd):
+        assert podd.podctl(name, "--help").stdout.startswith(f"podctl {name}")
+        assert re.search(rf"^\.(TP|BI|B|BR) ?.*\b{re.escape(name)}\b", page, re.M), name
+        assert re.search(rf"\b{name}\b", bash) and f"'{name}:" in zsh, name
+
+
+def test_every_option_is_in_the_page_and_completed(podd):
+    page = (daemon.SOURCE / "docs/man/podctl.1").read_text().replace("\\-", "-")
+    bash = (daemon.SOURCE / "contrib/completions/podctl.bash").read_text()
+    for source in sorted((daemon.SOURCE / "src/cli").glob("*.c")):
+        for option in re.findall(r'\{"(--[a-z-]+)", ', source.read_text()):
+            assert option in bash, f"{option} of {source.name} is not completed"
+            assert option in page or option == "--filename", f"{option} is not in podctl(1)"
+
+
+def complete(line, environment):
+    script = (f". {daemon.SOURCE}/contrib/completions/podctl.bash; COMP_WORDS=({line}); "
+              "COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _podctl; printf '%s\\n' \"${COMPREPLY[@]}\"")
+    return subprocess.run(["bash", "-c", script], stdout=subprocess.PIPE, check=True,
+                          encoding="utf-8", env=environment).stdout.split()
+
+
+def test_bash_completes_commands_options_and_pods(podd, apply):
+    apply(document("completed", "sleep 1000"))
+    environment = {**os.environ, "PODD_SOCKET": podd.address,
+                   "PATH": f"{daemon.BUILD}/src/cli:{os.environ['PATH']}"}
+    assert complete("podctl wh", environment) == ["why"]
+    assert complete("podctl logs --fol", environment) == ["--follow"]
+    assert complete("podctl -n default describe comp", environment) == ["completed"]
+    assert complete("podctl get pods -o js", environment) == ["json"]
