@@ -50,6 +50,7 @@ _podctl() {
     cp) words="--container $common" ;;
     probe) words="startup readiness liveness http tcp exec --container --id --timeout
         $(_podctl_pods) $common" ;;
+    pull) words="--user $common" ;;
     image) words="import rm --name $common" ;;
     system) words="stop reset --exit $common" ;;
     version) words="--client $common" ;;
