@@ -9,17 +9,9 @@
 #include <dirent.h>
 #include <fcntl.h>
 
-static struct member *find_member(struct declared *d, const char *name)
-{
-    for (size_t i = 0; i < d->n_members; i++)
-        if (str_equal(d->members[i].spec->name, name))
-            return &d->members[i];
-    return NULL;
-}
-
 static void adopt_container(struct declared *d, struct container *c)
 {
-    struct member *m = find_member(d, c->name);
+    struct member *m = declared_member(d, c->name);
     _cleanup_free_ char *dir = declared_volume_dir(d);
 
     if (!m)

@@ -101,6 +101,18 @@ static void take_back(struct declared *d, const struct err *e)
     declared_kick(d);
 }
 
+/* Nobody writes its record any more: whoever waits for that is told. */
+static void drop_save(struct declared *d)
+{
+    void (*on_saved)(struct declared *, const struct err *, void *) = take_ptr(d->on_saved);
+    _cleanup_err_ struct err e = ERR_INIT;
+
+    if (!on_saved)
+        return;
+    err_set(&e, ERR_ABORTED, "pod %s was replaced meanwhile", d->key);
+    on_saved(d, &e, d->on_saved_arg);
+}
+
 /* The name is this pod's from now on; the one before it ends. */
 static void take_over(struct declared *d)
 {
@@ -110,7 +122,7 @@ static void take_over(struct declared *d)
     if (before) {
         watch_deleted(before);
         before->superseded = before->saved = true;
-        before->on_saved = NULL;
+        drop_save(before);
         before->successor = d;
         d->blockers++;
         declared_delete(before, -1);

@@ -95,6 +95,7 @@ void declared_free(struct declared *d)
     for (size_t i = 0; i < d->n_members; i++)
         member_clear(&d->members[i]);
     free(d->members);
+    ephemeral_forget(d);
     pod_manifest_free(d->manifest);
     timer_free(d->timer);
     free(d->waiters);
@@ -106,6 +107,17 @@ void declared_free(struct declared *d)
     free(d->name);
     free(d->uid);
     free(d);
+}
+
+struct member *declared_member(struct declared *d, const char *name)
+{
+    for (size_t i = 0; i < d->n_members; i++)
+        if (str_equal(d->members[i].spec->name, name))
+            return &d->members[i];
+    for (size_t i = 0; i < d->n_ephemeral; i++)
+        if (str_equal(d->ephemeral[i]->spec->name, name))
+            return &d->ephemeral[i]->member;
+    return NULL;
 }
 
 struct declared *declared_find(struct node *n, const char *namespace_, const char *name)

@@ -48,6 +48,8 @@ void declared_delete(struct declared *d, int64_t grace)
         d->members[i].kill = false;
         d->members[i].due = 0;
     }
+    for (size_t i = 0; i < d->n_ephemeral; i++)
+        cancel_pull(&d->ephemeral[i]->member);
     if (!d->superseded) {
         d->saved = false;
         if (!d->on_saved) /* else an apply waits for its record, and says when */
@@ -153,6 +155,7 @@ static bool remove_sandbox(struct declared *d)
         health_detach(take_ptr(d->members[i].health));
         free(take_ptr(d->members[i].id));
     }
+    ephemeral_forget(d);
     sandbox_for_each(d->node->config.pods, find_left, &left);
     if (!left.id)
         return true;

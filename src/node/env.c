@@ -94,17 +94,6 @@ static char *field_value(const struct field_ref *ref, const struct env_context *
 /* ---- Resources ---------------------------------------------------------------------------------
  */
 
-static const struct manifest_container *find_container(const struct pod_spec *s, const char *name)
-{
-    for (size_t i = 0; i < s->containers.count; i++)
-        if (str_equal(spec_container(s, i)->name, name))
-            return spec_container(s, i);
-    for (size_t i = 0; i < s->init_containers.count; i++)
-        if (str_equal(spec_init_container(s, i)->name, name))
-            return spec_init_container(s, i);
-    return NULL;
-}
-
 const char *env_source_check(const struct env_source *from, const struct pod_spec *spec)
 {
     static const char *const resources[] = {"limits.cpu", "limits.memory", "requests.cpu",
@@ -114,7 +103,7 @@ const char *env_source_check(const struct env_source *from, const struct pod_spe
         return NULL;
     if (from->field)
         return check_field(from->field);
-    if (from->resource->container && !find_container(spec, from->resource->container))
+    if (from->resource->container && !spec_find_container(spec, from->resource->container))
         return "resourceFieldRef.containerName: the pod has no such container";
     for (size_t i = 0; i < ARRAY_SIZE(resources); i++)
         if (str_equal(from->resource->resource, resources[i]))
@@ -127,7 +116,7 @@ static char *resource_value(const struct manifest_container *c, const struct res
                             const struct env_context *context)
 {
     const struct manifest_container *of =
-        ref->container ? find_container(context->manifest->spec, ref->container) : c;
+        ref->container ? spec_find_container(context->manifest->spec, ref->container) : c;
     bool limit = str_starts_with(ref->resource, "limits.");
     bool cpu = str_ends_with(ref->resource, ".cpu");
     int64_t divisor = ref->divisor.set && ref->divisor.milli > 0 ? ref->divisor.milli : 1000;

@@ -25,6 +25,17 @@ struct manifest_volume *spec_find_volume(const struct pod_spec *s, const char *n
     return NULL;
 }
 
+const struct manifest_container *spec_find_container(const struct pod_spec *s, const char *name)
+{
+    for (size_t i = 0; i < s->containers.count; i++)
+        if (str_equal(spec_container(s, i)->name, name))
+            return spec_container(s, i);
+    for (size_t i = 0; i < s->init_containers.count; i++)
+        if (str_equal(spec_init_container(s, i)->name, name))
+            return spec_init_container(s, i);
+    return NULL;
+}
+
 struct manifest_port *container_find_port(const struct manifest_container *c, const char *name)
 {
     for (size_t i = 0; i < c->ports.count; i++)
@@ -308,5 +319,52 @@ int manifests_parse(const void *data, size_t len, const char *file, const char *
         r = err_set(e, ERR_INVALID_ARGUMENT, "%s: there is no object in this file", d.file);
     if (r < 0)
         shrink(ret, count, n_objects);
+    return r;
+}
+
+/* ---- Ephemeral containers ----------------------------------------------------------------------
+ */
+
+void ephemeral_free(struct manifest_container *c)
+{
+    if (!c)
+        return;
+    decode_clear(&ephemeral_container_type, c);
+    free(c);
+}
+
+static int parse_ephemeral(struct decode *d, const struct yaml_tree *yaml,
+                           const struct pod_spec *spec, struct manifest_container *c,
+                           char **ret_json)
+{
+    if (yaml->n_documents != 1)
+        return err_set(d->e, ERR_INVALID_ARGUMENT, "%s: one container is expected", d->file);
+    if (decode_object(d, &ephemeral_container_type, yaml->documents[0], c) < 0 ||
+        manifest_check_ephemeral(d, yaml->documents[0], c, spec) < 0)
+        return -1;
+    json_t *json = tree_to_json(yaml->documents[0]);
+    *ret_json = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
+    json_decref(json);
+    if (!*ret_json)
+        abort(); /* out of memory: the tree is valid UTF-8 */
+    return 0;
+}
+
+int ephemeral_parse(const void *data, size_t len, const struct pod_spec *spec,
+                    struct manifest_container **ret, char **ret_json, struct err *e)
+{
+    struct decode d = {.file = "container", .e = e};
+    struct yaml_tree *yaml = NULL;
+
+    if (yaml_tree_parse(data, len, d.file, &yaml, e) < 0)
+        return -1;
+    struct manifest_container *c = xnew(struct manifest_container);
+    int r = parse_ephemeral(&d, yaml, spec, c, ret_json);
+    yaml_tree_free(yaml);
+    strbuf_free(&d.path);
+    if (r < 0)
+        ephemeral_free(c);
+    else
+        *ret = c;
     return r;
 }

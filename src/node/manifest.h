@@ -146,7 +146,8 @@ struct manifest_container {
     char *termination_path;
     int termination_policy; /* enum message_policy */
     struct opt_bool tty, stdin_open, stdin_once;
-    int restart; /* enum restart_policy; of init containers: Always makes a sidecar */
+    int restart;  /* enum restart_policy; of init containers: Always makes a sidecar */
+    char *target; /* of ephemeral containers: whose processes it sees */
 };
 
 struct volume_empty_dir {
@@ -261,6 +262,8 @@ static inline struct manifest_env *container_env(const struct manifest_container
 
 bool pairs_have(const struct pair_list *pairs, const char *key, const char *value);
 struct manifest_volume *spec_find_volume(const struct pod_spec *s, const char *name);
+/* Init containers too. */
+const struct manifest_container *spec_find_container(const struct pod_spec *s, const char *name);
 struct manifest_port *container_find_port(const struct manifest_container *c, const char *name);
 
 /* ---- Reading --------------------------------------------------------------------------------- */
@@ -278,6 +281,11 @@ struct manifests {
 int manifests_parse(const void *data, size_t len, const char *file, const char *namespace_,
                     struct manifests *ret, struct err *e) MUST_CHECK;
 void manifests_free(struct manifests *m);
+/* Reads one EphemeralContainer for a pod of `spec`; ephemeral_free. *ret_json (caller
+ * frees) is its normalised form. */
+int ephemeral_parse(const void *data, size_t len, const struct pod_spec *spec,
+                    struct manifest_container **ret, char **ret_json, struct err *e) MUST_CHECK;
+void ephemeral_free(struct manifest_container *c);
 void pod_manifest_free(struct pod_manifest *m);
 void object_manifest_free(struct object_manifest *m);
 
@@ -295,7 +303,7 @@ bool object_same_data(const struct object_manifest *a, const struct object_manif
 /* ---- The tables (manifest_pod.c, manifest_container.c) --------------------------------------- */
 
 extern const struct object_type pod_type, metadata_type;
-extern const struct object_type container_type, init_container_type;
+extern const struct object_type container_type, init_container_type, ephemeral_container_type;
 extern const struct object_type *const object_types[OBJECT_KIND_COUNT];
 
 /* What a Secret or ConfigMap needs besides its fields: the values that its type asks for. */
@@ -303,5 +311,7 @@ int object_check(struct decode *d, const struct yaml_node *document, struct obje
 
 /* What no single field can know: references, duplicates, collisions (manifest_check.c). */
 int manifest_check(struct decode *d, const struct yaml_node *document, struct pod_manifest *m);
+int manifest_check_ephemeral(struct decode *d, const struct yaml_node *document,
+                             const struct manifest_container *c, const struct pod_spec *s);
 
 #endif

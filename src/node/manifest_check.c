@@ -210,6 +210,7 @@ static int check_container(struct decode *d, const struct yaml_node *node,
     return check_resources(d, node, c);
 }
 
+/* All of another list come before it. */
 static bool is_named_before(const struct object_list *list, const struct manifest_container *c)
 {
     const struct manifest_container *items = list->items;
@@ -248,6 +249,17 @@ static int check_containers(struct decode *d, const struct yaml_node *spec,
         decode_leave(d, mark);
     }
     return 0;
+}
+
+int manifest_check_ephemeral(struct decode *d, const struct yaml_node *document,
+                             const struct manifest_container *c, const struct pod_spec *s)
+{
+    if (check_container_name(d, document, c, s, false) < 0)
+        return -1;
+    if (c->target && !spec_find_container(s, c->target))
+        return decode_fail(d, tree_child(document, "targetContainerName"),
+                           "targetContainerName: the pod has no container named %s", c->target);
+    return check_container(d, document, c, s, false);
 }
 
 /* ---- The pod -----------------------------------------------------------------------------------

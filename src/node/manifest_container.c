@@ -271,34 +271,57 @@ static const struct object_type probe_type = TYPE_OF(probe_fields, .finish = fin
 /* ---- The container -----------------------------------------------------------------------------
  */
 
+#define NO_PROBES "an ephemeral container is there for a person, and has no probes"
+#define NO_LIMITS "an ephemeral container uses what the pod has"
+
+/* What every container has; a macro, for a table cannot be made of two. */
 #define S manifest_container
 #define COMMON_FIELDS                                                                              \
     STRINGS("args", args), STRINGS("command", command), LIST("env", env, env_type),                \
         LIST("envFrom", env_from, env_from_type),                                                  \
         STRING("image", image, REQUIRED, .check = name_check_image),                               \
-        ENUM("imagePullPolicy", pull, pull_words), REFUSED("lifecycle", NO_HOOKS),                 \
-        OBJECT("livenessProbe", liveness, probe_type),                                             \
+        ENUM("imagePullPolicy", pull, pull_words),                                                 \
         STRING("name", name, REQUIRED, .check = name_check_dns_label),                             \
-        LIST("ports", ports, port_type), OBJECT("readinessProbe", readiness, probe_type),          \
-        REFUSED("resizePolicy", "podd does not resize running containers of declared pods yet"),   \
-        OBJECT("resources", resources, resources_type),                                            \
-        REFUSED("restartPolicyRules", "podd restarts by the policy alone"),                        \
-        OBJECT("securityContext", security, security_type),                                        \
-        OBJECT("startupProbe", startup, probe_type), BOOL("stdin", stdin_open),                    \
+        OBJECT("securityContext", security, security_type), BOOL("stdin", stdin_open),             \
         BOOL("stdinOnce", stdin_once),                                                             \
         STRING("terminationMessagePath", termination_path, .check = name_check_absolute_path),     \
         ENUM("terminationMessagePolicy", termination_policy, message_words), BOOL("tty", tty),     \
         REFUSED("volumeDevices", "podd has no block volumes"),                                     \
         LIST("volumeMounts", mounts, mount_type), STRING("workingDir", working_dir)
+/* What those of the manifest have besides. */
+#define DECLARED_FIELDS                                                                            \
+    REFUSED("lifecycle", NO_HOOKS), OBJECT("livenessProbe", liveness, probe_type),                 \
+        LIST("ports", ports, port_type), OBJECT("readinessProbe", readiness, probe_type),          \
+        REFUSED("resizePolicy", "podd does not resize running containers of declared pods yet"),   \
+        OBJECT("resources", resources, resources_type),                                            \
+        REFUSED("restartPolicyRules", "podd restarts by the policy alone"),                        \
+        OBJECT("startupProbe", startup, probe_type)
 
 static const struct field container_fields[] = {
     COMMON_FIELDS,
+    DECLARED_FIELDS,
     REFUSED("restartPolicy", "only the pod and its init containers can have one"),
 };
 const struct object_type container_type = TYPE_OF(container_fields);
 
 static const struct field init_container_fields[] = {
     COMMON_FIELDS,
+    DECLARED_FIELDS,
     ENUM("restartPolicy", restart, sidecar_words),
 };
 const struct object_type init_container_type = TYPE_OF(init_container_fields);
+
+static const struct field ephemeral_container_fields[] = {
+    COMMON_FIELDS,
+    REFUSED("lifecycle", "an ephemeral container has no hooks"),
+    REFUSED("livenessProbe", NO_PROBES),
+    REFUSED("ports", "an ephemeral container publishes none"),
+    REFUSED("readinessProbe", NO_PROBES),
+    REFUSED("resizePolicy", NO_LIMITS),
+    REFUSED("resources", NO_LIMITS),
+    REFUSED("restartPolicy", "an ephemeral container is started once"),
+    REFUSED("restartPolicyRules", "an ephemeral container is started once"),
+    REFUSED("startupProbe", NO_PROBES),
+    STRING("targetContainerName", target, .check = name_check_dns_label),
+};
+const struct object_type ephemeral_container_type = TYPE_OF(ephemeral_container_fields);

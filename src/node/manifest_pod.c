@@ -192,7 +192,7 @@ static const struct field spec_fields[] = {
     OBJECT("dnsConfig", dns, dns_config_type),
     ENUM("dnsPolicy", dns_policy, dns_words),
     ONLY("enableServiceLinks", "false", "podd has no services"),
-    REFUSED("ephemeralContainers", "podd has no ephemeral containers yet"),
+    REFUSED("ephemeralContainers", "they are added to a running pod, by podctl debug"),
     LIST("hostAliases", host_aliases, host_alias_type),
     BOOL("hostIPC", host_ipc),
     BOOL("hostNetwork", host_network),

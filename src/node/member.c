@@ -9,6 +9,13 @@ struct container *member_container(const struct member *m)
     return m->id ? container_find(m->pod->node->config.pods, m->id, NULL) : NULL;
 }
 
+bool member_is_running(const struct member *m)
+{
+    const struct container *c = member_container(m);
+
+    return c && c->state == CONTAINER_RUNNING;
+}
+
 void member_environment(const struct member *m, struct pair_list *ret)
 {
     const struct container *c = member_container(m);
@@ -70,6 +77,8 @@ bool member_restarts(const struct member *m, const struct container *c)
     int policy = m->pod->manifest->spec->restart;
     bool failed = c->exit_code != 0 || str_equal(c->reason, "OOMKilled");
 
+    if (m->ephemeral)
+        return false;
     if (c->state == CONTAINER_UNKNOWN)
         return policy != RESTART_NEVER || m->sidecar;
     if (m->sidecar)

@@ -63,7 +63,7 @@ struct termination {
 struct member {
     struct declared *pod;
     const struct manifest_container *spec;
-    bool init, sidecar;
+    bool init, sidecar, ephemeral;
 
     char *id;                /* of the current life; NULL: none yet */
     uint32_t attempt;        /* of the current life, or of the one to come */
@@ -105,6 +105,8 @@ struct declared {
     struct pod_manifest *manifest; /* NULL: only what is left of a pod is being removed */
     struct member *members;        /* init containers, then containers */
     size_t n_members, n_init;
+    struct ephemeral **ephemeral; /* added to the running pod (ephemeral.c) */
+    size_t n_ephemeral;
 
     char *sandbox_id; /* NULL: none yet */
     uint32_t sandbox_attempt;
@@ -181,12 +183,16 @@ char *declared_log_dir(const struct declared *d);
 /* The sandbox, when there is one and podd knows it. */
 struct sandbox *declared_sandbox(const struct declared *d);
 
+/* By the container's name; NULL when there is none. Those that were added too. */
+struct member *declared_member(struct declared *d, const char *name);
+
 /* member.c: what a container of a pod is now. */
 struct container *member_container(const struct member *m);
 /* The environment that its process got; pair_list_free. */
 void member_environment(const struct member *m, struct pair_list *ret);
 void member_set_waiting(struct member *m, const char *reason, const char *fmt, ...) PRINTF(3, 4);
 void member_clear(struct member *m);
+bool member_is_running(const struct member *m);
 /* Its end is final: by the pod's policy it is not started again. */
 bool member_is_done(const struct member *m);
 bool member_restarts(const struct member *m, const struct container *c);
@@ -238,6 +244,20 @@ void member_note_end(struct member *m);
 void declared_delete(struct declared *d, int64_t grace); /* deletion.c */
 void deletion_sync(struct declared *d);
 void declared_add_waiter(struct declared *d, struct rpc_call *call);
+
+/* ephemeral.c: containers that are added to a running pod. */
+struct ephemeral {
+    struct member member;
+    struct manifest_container *spec; /* the member's */
+    char *json;                      /* as it was added */
+};
+/* Reads what was added before, of a record. */
+int ephemeral_load(struct declared *d, const char *json, struct err *e) MUST_CHECK;
+void ephemeral_sync(struct declared *d);
+/* They end with the sandbox, and are not started in the next one. */
+void ephemeral_forget(struct declared *d);
+void ephemeral_add(struct node *n, struct rpc_call *call,
+                   const Podd__V1__AddEphemeralContainerRequest *request);
 
 /* phase.c */
 enum pod_phase declared_phase(const struct declared *d);

@@ -107,6 +107,7 @@ static void finish(struct declared *d)
 
 static void containers_sync(struct declared *d)
 {
+    ephemeral_sync(d);
     if (!d->initialized)
         init_sync(d);
     else
@@ -135,8 +136,9 @@ static void wake_for_due(struct declared *d)
 
     if (d->sandbox_due > now)
         due = d->sandbox_due;
-    for (size_t i = 0; i < d->n_members; i++) {
-        int64_t at = d->members[i].due;
+    for (size_t i = 0; i < d->n_members + d->n_ephemeral; i++) {
+        int64_t at =
+            i < d->n_members ? d->members[i].due : d->ephemeral[i - d->n_members]->member.due;
         if (at > now && (due == 0 || at < due))
             due = at;
     }

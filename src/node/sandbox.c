@@ -147,6 +147,7 @@ static void sandbox_replace(struct declared *d)
     log_warn("node", d->key, "has lost its sandbox; it is made again");
     for (size_t i = 0; i < d->n_members; i++)
         member_leave_sandbox(&d->members[i]);
+    ephemeral_forget(d);
     store_save(d);
     declared_touch(d);
     d->sandbox_op = op_new(d, NULL, old_removed, NULL);

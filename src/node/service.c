@@ -184,6 +184,11 @@ static void call_stop_all(struct rpc_call *call, const ProtobufCMessage *request
     stop_all_run(ctx, call, (const Podd__V1__StopAllRequest *)request);
 }
 
+static void call_add_ephemeral(struct rpc_call *call, const ProtobufCMessage *request, void *ctx)
+{
+    ephemeral_add(ctx, call, (const Podd__V1__AddEphemeralContainerRequest *)request);
+}
+
 void node_register(struct node *n, struct rpc_server *server)
 {
     static const struct rpc_method methods[] = {
@@ -198,6 +203,7 @@ void node_register(struct node *n, struct rpc_server *server)
         {"PullImage", call_pull_image, true},
         {"ImportImage", call_import_image, false},
         {"StopAll", call_stop_all, false},
+        {"AddEphemeralContainer", call_add_ephemeral, false},
         {"GetObject", object_call_get, false},
         {"ListObjects", object_call_list, false},
         {"DeleteObject", object_call_delete, false},

@@ -225,6 +225,11 @@ static int make_plan(struct member *m, const struct files_job *job, struct conta
         return err_set(e, ERR_UNAVAILABLE, "the pod's sandbox is gone");
     if (!image)
         return err_set(e, ERR_NOT_FOUND, "image %s is not on this node any more", m->spec->image);
+    const struct member *target = m->spec->target ? declared_member(d, m->spec->target) : NULL;
+    if (target && !member_is_running(target))
+        return err_set(e, ERR_FAILED_PRECONDITION,
+                       "container %s, whose processes it should see, does not run",
+                       m->spec->target);
     for (size_t i = 0; i < s->addresses.count; i++)
         ips[i] = s->addresses.text[i];
     _cleanup_free_ char *volume_dir = declared_volume_dir(d);
@@ -238,6 +243,7 @@ static int make_plan(struct member *m, const struct files_job *job, struct conta
         .volume_dir = volume_dir,
         .termination_file = job->termination_file,
         .hosts_file = job->hosts_file,
+        .pid_target = target ? target->id : NULL,
         .image_user = image->config.user,
         .node_memory = resources_node_memory(),
         .objects = declared_objects(d),

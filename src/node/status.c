@@ -256,6 +256,10 @@ static Podd__V1__PodStatus *status_message(struct declared *d, bool with_probes)
             container_message(&d->members[i], with_probes);
     for (size_t i = d->n_init; i < d->n_members; i++)
         to->containers[to->n_containers++] = container_message(&d->members[i], with_probes);
+    to->ephemeral_containers = xcalloc(d->n_ephemeral + 1, sizeof(*to->ephemeral_containers));
+    for (size_t i = 0; i < d->n_ephemeral; i++)
+        to->ephemeral_containers[to->n_ephemeral_containers++] =
+            container_message(&d->ephemeral[i]->member, with_probes);
     return to;
 }
 

@@ -56,6 +56,15 @@ static json_t *before_json(const struct declared *d)
     return uids;
 }
 
+static json_t *ephemeral_json(const struct declared *d)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < d->n_ephemeral; i++)
+        json_array_append_new(list, json_string(d->ephemeral[i]->json));
+    return list;
+}
+
 static char *record_text(const struct declared *d)
 {
     json_t *record = json_pack("{s:i, s:s, s:s, s:s, s:I, s:I, s:b}", "version", RECORD_VERSION,
@@ -71,6 +80,7 @@ static char *record_text(const struct declared *d)
     for (size_t i = 0; i < d->n_members; i++)
         json_object_set_new(containers, d->members[i].spec->name, member_json(&d->members[i]));
     json_object_set_new(record, "containers", containers);
+    json_object_set_new(record, "ephemeral", ephemeral_json(d));
     json_object_set_new(record, "before", before_json(d));
     json_object_set_new(record, "manifest", json_loads(d->manifest->json, 0, NULL));
     char *text = json_dumps(record, JSON_INDENT(1));
@@ -226,6 +236,17 @@ static void read_state(struct declared *d, const json_t *record)
     read_members(d, json_object_get(record, "containers"));
 }
 
+/* One that cannot be read any more is left out: it cannot be started again anyway. */
+static void read_ephemeral(struct declared *d, const json_t *list)
+{
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *json = json_string_value(json_array_get(list, i));
+        _cleanup_err_ struct err e = ERR_INIT;
+        if (json && ephemeral_load(d, json, &e) < 0)
+            log_warn("node", d->key, "an ephemeral container is forgotten: %s", err_text(&e));
+    }
+}
+
 static void read_before(struct declared *d, const json_t *uids)
 {
     for (size_t i = 0; i < json_array_size(uids); i++) {
@@ -278,6 +299,7 @@ static int read_record(struct node *n, const json_t *record, const char *path, s
     read_state(d, record);
     declared_publish(d);
     read_before(d, json_object_get(record, "before"));
+    read_ephemeral(d, json_object_get(record, "ephemeral"));
     return 0;
 }
 

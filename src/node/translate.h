@@ -53,6 +53,7 @@ struct container_place {
     const char *volume_dir;       /* emptyDir volumes are below it by name */
     const char *termination_file; /* on the node */
     const char *hosts_file;       /* NULL: the pod's own */
+    const char *pid_target;       /* whose PID namespace it joins, by container id; NULL: none */
     const char *image_user;       /* USER of the image; NULL: root */
     int64_t node_memory;
     struct object_source objects;

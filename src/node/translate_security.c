@@ -165,6 +165,10 @@ int security_plan(const struct manifest_container *c, const struct container_pla
     to->pid = spec->host_pid.value    ? NAMESPACE_NODE
               : spec->share_pid.value ? NAMESPACE_POD
                                       : NAMESPACE_CONTAINER;
+    if (place->pid_target) {
+        to->pid = NAMESPACE_TARGET;
+        to->pid_target = place->pid_target;
+    }
     if (own) {
         to->privileged = own->privileged.value;
         to->no_new_privs = own->escalation.set && !own->escalation.value;
