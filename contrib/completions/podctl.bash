@@ -36,8 +36,8 @@ _podctl() {
         probe pull restart system top version why --socket $common" ;;
     apply) words="-f --filename $common" ;;
     diff) words="-f --filename $common" ;;
-    get) words="pods --selector --watch --no-headers $(_podctl_pods) $common" ;;
-    delete) words="pod --grace-period --no-wait $(_podctl_pods) $common" ;;
+    get) words="pods configmaps secrets namespaces --selector --watch --no-headers $(_podctl_pods) $common" ;;
+    delete) words="pod configmap secret namespace --filename --grace-period --no-wait $(_podctl_pods) $common" ;;
     describe | why | restart) words="$(_podctl_pods) $common" ;;
     debug) words="--image --target --stdin --tty $(_podctl_pods) $common" ;;
     events) words="--watch $(_podctl_pods) $common" ;;

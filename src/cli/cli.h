@@ -88,9 +88,9 @@ char *format_clean(const char *text);
  * ------------------------------------------------------------------------------------------ */
 
 typedef int command_fn(struct cli *cli, int argc, char **argv);
-command_fn cmd_apply, cmd_attach, cmd_cp, cmd_delete, cmd_describe, cmd_events, cmd_exec, cmd_get,
-    cmd_image, cmd_images, cmd_logs, cmd_port_forward, cmd_probe, cmd_pull, cmd_system, cmd_top,
-    cmd_version, cmd_why;
+command_fn cmd_apply, cmd_attach, cmd_cp, cmd_delete, cmd_describe, cmd_diff, cmd_events, cmd_exec,
+    cmd_get, cmd_image, cmd_images, cmd_logs, cmd_port_forward, cmd_probe, cmd_pull, cmd_system,
+    cmd_top, cmd_version, cmd_why;
 
 /* The declared pod of that name; NULL and *status on failure. */
 Podd__V1__GetPodResponse *get_pod(struct cli *cli, const char *name, int *status);
@@ -100,6 +100,17 @@ const Podd__V1__ContainerStatus *pick_container(const Podd__V1__Pod *pod, const 
 
 /* The one word that tells most: why a container waits or how it ended, else the phase. */
 const char *pod_word(const Podd__V1__Pod *pod);
+/* Kinds of objects: "cm" -> "ConfigMap"; NULL: no such kind. */
+#define KINDS "pods, configmaps, secrets and namespaces"
+const char *kind_named(const char *word);
+int get_objects(struct cli *cli, const char *kind, const char *name /* NULL: all */);
+int describe_object(struct cli *cli, const char *kind, const char *name);
+
+/* Applies, or with dry_run only checks, what is in the files and directories, in one request. NULL
+ * and *status on failure. */
+Podd__V1__ApplyResponse *manifests_send(struct cli *cli, const char *command, char **paths,
+                                        bool dry_run, int *status);
+
 const char *probe_result_text(Podd__V1__ProbeResult result);
 
 #endif

@@ -187,12 +187,18 @@ int cmd_get(struct cli *cli, int argc, char **argv)
         return cli_usage("get: %s", err_text(&e));
     if (argc == 0)
         return cli_usage("get: what? podctl get pods [NAME]");
-    if (!str_equal(argv[0], "pods") && !str_equal(argv[0], "pod") && !str_equal(argv[0], "po"))
-        return cli_usage("get: unknown kind \"%s\"; podd has pods", argv[0]);
+    const char *kind = kind_named(argv[0]);
+    if (!kind)
+        return cli_usage("get: unknown kind \"%s\"; there are " KINDS, argv[0]);
     if (argc > 2)
         return cli_usage("get: one name at most");
     if (argc == 2 && selector)
         return cli_usage("get: either a name or -l");
+    if (!str_equal(kind, "Pod")) {
+        if (selector || g.follow)
+            return cli_usage("get: -l and -w are for pods");
+        return get_objects(cli, kind, argc == 2 ? argv[1] : NULL);
+    }
     if (selector_parse(selector, &g.selector, &e) < 0)
         return cli_usage("get: -l: %s", err_text(&e));
     int status = g.follow    ? watch(&g, argc == 2 ? argv[1] : NULL)

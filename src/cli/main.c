@@ -13,10 +13,11 @@ static const struct {
     const char *usage, *what;
 } commands[] = {
     {"apply", cmd_apply, "apply -f FILE...", "declare pods; podd keeps them as declared"},
+    {"diff", cmd_diff, "diff -f FILE...", "what an apply would change"},
     {"get", cmd_get, "get pods [NAME] [-l SELECTOR] [-w]",
-     "list declared pods, with -w as they change"},
-    {"describe", cmd_describe, "describe POD", "everything about a pod, with its events"},
-    {"delete", cmd_delete, "delete pod NAME...", "stop pods and forget them"},
+     "list pods (or configmaps, ...), with -w as they change"},
+    {"describe", cmd_describe, "describe [KIND] NAME", "everything about a pod, with its events"},
+    {"delete", cmd_delete, "delete [KIND] NAME... | -f FILE", "stop pods and forget them"},
     {"why", cmd_why, "why POD", "how the pod came to be as it is, and what it waits for"},
     {"logs", cmd_logs, "logs POD [-c CONTAINER] [-f] [--previous]", "what containers printed"},
     {"exec", cmd_exec, "exec POD [-c CONTAINER] [-it] -- COMMAND...",

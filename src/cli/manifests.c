@@ -1,5 +1,6 @@
 /*
- * manifests.c - apply and delete: manifests from files, directories or standard input.
+ * manifests.c - apply and diff: manifests from files, directories or standard input, all of them
+ * in one request, so that all are taken or none.
  *
  * podctl does not look into them: what is right or wrong about a manifest is said by podd, with the
  * file's name, line and column.
@@ -70,6 +71,92 @@ static int expand(const char *path, char ***files, struct err *e)
     return 0;
 }
 
+/* ---- Sending them
+ * --------------------------------------------------------------------------------- */
+
+static int read_one(const char *file, Podd__V1__ManifestFile *to, struct err *e)
+{
+    bool from_stdin = str_equal(file, "-");
+    struct bytes text = {0};
+
+    if ((from_stdin ? read_stdin(&text, e) : file_read(AT_FDCWD, file, MANIFEST_MAX, &text, e)) < 0)
+        return -1;
+    podd__v1__manifest_file__init(to);
+    to->manifest = (ProtobufCBinaryData){text.len, text.data};
+    to->file_name = from_stdin ? "(standard input)" : (char *)file;
+    return 0;
+}
+
+static int read_all(char **files, Podd__V1__ApplyRequest *request, struct err *e)
+{
+    size_t n = strv_len(files);
+
+    request->files = xcalloc(n, sizeof(*request->files));
+    for (; request->n_files < n; request->n_files++) {
+        request->files[request->n_files] = xnew(Podd__V1__ManifestFile);
+        if (read_one(files[request->n_files], request->files[request->n_files], e) < 0) {
+            free(request->files[request->n_files]);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static void files_free(Podd__V1__ApplyRequest *request)
+{
+    for (size_t i = 0; i < request->n_files; i++) {
+        free(request->files[i]->manifest.data);
+        free(request->files[i]);
+    }
+    free(request->files);
+}
+
+Podd__V1__ApplyResponse *manifests_send(struct cli *cli, const char *command, char **paths,
+                                        bool dry_run, int *status)
+{
+    Podd__V1__ApplyRequest request = PODD__V1__APPLY_REQUEST__INIT;
+    _cleanup_strv_ char **files = NULL;
+    _cleanup_err_ struct err e = ERR_INIT;
+    Podd__V1__ApplyResponse *answer = NULL;
+
+    for (size_t i = 0; paths[i]; i++) {
+        if (expand(paths[i], &files, &e) < 0) {
+            *status = cli_fail(&e);
+            return NULL;
+        }
+    }
+    if (!files) {
+        *status = cli_usage("%s: no .yaml, .yml or .json file in %s", command, paths[0]);
+        return NULL;
+    }
+    if (read_all(files, &request, &e) < 0) {
+        *status = cli_fail(&e);
+    } else {
+        request.namespace_ = (char *)cli->namespace_;
+        request.dry_run = dry_run;
+        answer = cli_call(cli, "Apply", &request.base, status);
+    }
+    files_free(&request);
+    return answer;
+}
+
+/* Takes -f out of the arguments; nothing else may be left. */
+static int take_paths(const char *command, int argc, char **argv, char ***ret_paths)
+{
+    _cleanup_err_ struct err e = ERR_INIT;
+    const struct option_spec options[] = {{"--filename", 'f', .list = ret_paths}};
+
+    if (options_parse(argv, &argc, options, ARRAY_SIZE(options), &e) < 0)
+        return cli_usage("%s: %s", command, err_text(&e));
+    if (argc > 0 || !*ret_paths)
+        return cli_usage("%s: name the manifests with -f FILE (or -f - for standard input)",
+                         command);
+    return EXIT_OK;
+}
+
+/* ---- apply
+ * ---------------------------------------------------------------------------------------- */
+
 static const char *action_text(Podd__V1__Applied__Action action)
 {
     switch (action) {
@@ -84,22 +171,15 @@ static const char *action_text(Podd__V1__Applied__Action action)
     return "unchanged";
 }
 
-static int apply_file(struct cli *cli, const char *file)
+int cmd_apply(struct cli *cli, int argc, char **argv)
 {
-    Podd__V1__ApplyRequest request = PODD__V1__APPLY_REQUEST__INIT;
-    _cleanup_message_ Podd__V1__ApplyResponse *answer = NULL;
-    _cleanup_bytes_ struct bytes text = {0};
-    _cleanup_err_ struct err e = ERR_INIT;
-    bool from_stdin = str_equal(file, "-");
-    int status = EXIT_OK;
+    _cleanup_strv_ char **paths = NULL;
+    int status = take_paths("apply", argc, argv, &paths);
 
-    if ((from_stdin ? read_stdin(&text, &e) : file_read(AT_FDCWD, file, MANIFEST_MAX, &text, &e)) <
-        0)
-        return cli_fail(&e);
-    request.manifest = (ProtobufCBinaryData){text.len, text.data};
-    request.file_name = from_stdin ? "(standard input)" : (char *)file;
-    request.namespace_ = (char *)cli->namespace_;
-    answer = cli_call(cli, "Apply", &request.base, &status);
+    if (status != EXIT_OK)
+        return status;
+    _cleanup_message_ Podd__V1__ApplyResponse *answer =
+        manifests_send(cli, "apply", paths, false, &status);
     if (!answer)
         return status;
     if (cli->output >= OUTPUT_JSON) {
@@ -113,74 +193,52 @@ static int apply_file(struct cli *cli, const char *file)
     return EXIT_OK;
 }
 
-int cmd_apply(struct cli *cli, int argc, char **argv)
-{
-    _cleanup_strv_ char **paths = NULL, **files = NULL;
-    _cleanup_err_ struct err e = ERR_INIT;
-    const struct option_spec options[] = {{"--filename", 'f', .list = &paths}};
+/* ---- diff
+ * ----------------------------------------------------------------------------------------- */
 
-    if (options_parse(argv, &argc, options, ARRAY_SIZE(options), &e) < 0)
-        return cli_usage("apply: %s", err_text(&e));
-    if (argc > 0 || !paths)
-        return cli_usage("apply: name the manifests with -f FILE (or -f - for standard input)");
-    for (size_t i = 0; paths[i]; i++)
-        if (expand(paths[i], &files, &e) < 0)
-            return cli_fail(&e);
-    if (!files)
-        return cli_usage("apply: no .yaml, .yml or .json file in %s", paths[0]);
-    for (size_t i = 0; files[i]; i++) {
-        int status = apply_file(cli, files[i]);
-        if (status != EXIT_OK)
-            return status;
-    }
-    return EXIT_OK;
+static void print_colored(const char *color, char mark, const char *path, const char *value)
+{
+    _cleanup_free_ char *clean = format_clean(value);
+    bool colors = terminal_has_colors();
+
+    printf("  %s%c %s: %s%s\n", colors ? color : "", mark, path, clean, colors ? "\033[0m" : "");
 }
 
-/* ---- Deleting
- * --------------------------------------------------------------------------------------- */
-
-static int delete_pod(struct cli *cli, const char *name, const char *grace, bool no_wait)
+static void print_difference(const Podd__V1__Applied *o)
 {
-    Podd__V1__DeletePodRequest request = PODD__V1__DELETE_POD_REQUEST__INIT;
-    int status = EXIT_OK;
-
-    request.namespace_ = (char *)cli->namespace_;
-    request.name = (char *)name;
-    request.no_wait = no_wait;
-    if (grace) {
-        request.has_grace_period = true;
-        if (parse_int(grace, 0, INT32_MAX, &request.grace_period) < 0)
-            return cli_usage("delete: --grace-period %s is not a number of seconds", grace);
+    printf("%s/%s %s%s\n", o->kind, o->name,
+           o->action == PODD__V1__APPLIED__ACTION__CREATED ? "would be created" : "would change",
+           o->replaces ? "; its containers would be ended and started anew" : "");
+    for (size_t i = 0; i < o->n_changes; i++) {
+        const Podd__V1__FieldChange *c = o->changes[i];
+        if (!str_empty(c->before))
+            print_colored("\033[31m", '-', c->path, c->before);
+        if (!str_empty(c->after))
+            print_colored("\033[32m", '+', c->path, c->after);
     }
-    _cleanup_message_ void *answer = cli_call(cli, "DeletePod", &request.base, &status);
-    if (answer)
-        printf("Pod/%s deleted\n", name);
-    return status;
 }
 
-int cmd_delete(struct cli *cli, int argc, char **argv)
+/* Like diff(1): 0 when nothing would change, 1 when something would. */
+int cmd_diff(struct cli *cli, int argc, char **argv)
 {
-    _cleanup_err_ struct err e = ERR_INIT;
-    const char *grace = NULL;
-    bool no_wait = false;
-    const struct option_spec options[] = {
-        {"--grace-period", .value = &grace},
-        {"--no-wait", .flag = &no_wait},
-    };
+    _cleanup_strv_ char **paths = NULL;
+    int status = take_paths("diff", argc, argv, &paths);
+    bool differs = false;
 
-    if (options_parse(argv, &argc, options, ARRAY_SIZE(options), &e) < 0)
-        return cli_usage("delete: %s", err_text(&e));
-    if (argc > 0 && (str_equal(argv[0], "pod") || str_equal(argv[0], "pods"))) {
-        argc--;
-        argv++;
+    if (status != EXIT_OK)
+        return status;
+    _cleanup_message_ Podd__V1__ApplyResponse *answer =
+        manifests_send(cli, "diff", paths, true, &status);
+    if (!answer)
+        return status == EXIT_FAILED ? EXIT_USAGE : status;
+    for (size_t i = 0; i < answer->n_objects; i++) {
+        if (answer->objects[i]->action == PODD__V1__APPLIED__ACTION__UNCHANGED)
+            continue;
+        differs = true;
+        if (cli->output < OUTPUT_JSON)
+            print_difference(answer->objects[i]);
     }
-    if (argc == 0)
-        return cli_usage("delete: name at least one pod: podctl delete pod NAME");
-    for (int i = 0; i < argc; i++) {
-        const char *name = str_starts_with(argv[i], "pod/") ? argv[i] + 4 : argv[i];
-        int status = delete_pod(cli, name, grace, no_wait);
-        if (status != EXIT_OK)
-            return status;
-    }
-    return EXIT_OK;
+    if (cli->output >= OUTPUT_JSON)
+        print_message(cli, &answer->base);
+    return differs ? EXIT_FAILED : EXIT_OK;
 }

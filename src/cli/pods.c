@@ -176,12 +176,17 @@ int cmd_describe(struct cli *cli, int argc, char **argv)
 {
     int status = EXIT_OK;
 
-    if (argc > 1 && (str_equal(argv[0], "pod") || str_equal(argv[0], "pods"))) {
+    const char *kind = argc > 1 ? kind_named(argv[0]) : "Pod";
+    if (!kind)
+        return cli_usage("describe: unknown kind \"%s\"; there are " KINDS, argv[0]);
+    if (argc > 1) {
         argc--;
         argv++;
     }
     if (argc != 1)
         return cli_usage("describe: name one pod: podctl describe POD");
+    if (!str_equal(kind, "Pod"))
+        return describe_object(cli, kind, argv[0]);
     _cleanup_message_ Podd__V1__GetPodResponse *answer = get_pod(cli, argv[0], &status);
     if (!answer)
         return status;

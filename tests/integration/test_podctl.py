@@ -426,3 +426,58 @@ def test_bash_completes_commands_options_and_pods(podd, apply):
     assert complete("podctl logs --fol", environment) == ["--follow"]
     assert complete("podctl -n default describe comp", environment) == ["completed"]
     assert complete("podctl get pods -o js", environment) == ["json"]
+
+
+# ---- diff, and objects that are not pods ------------------------------------------------------------
+
+CONFIG = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"},
+          "data": {"color": "blue"}}
+SECRET = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keys"},
+          "stringData": {"token": "very-secret"}}
+
+
+@pytest.fixture
+def objects(podd):
+    yield
+    for kind, name in (("configmap", "settings"), ("secret", "keys")):
+        podd.podctl("delete", kind, name, check=False)
+
+
+def test_diff_says_what_an_apply_would_change(podd, apply):
+    before = document("changing", "sleep 1000")
+    apply(before)
+    text = yaml.safe_dump(before)
+    done = podd.podctl("diff", "-f", "-", stdin=text)
+    assert (done.returncode, done.stdout) == (0, "")
+    done = podd.podctl("diff", "-f", "-", stdin=text.replace("sleep 1000", "sleep 2000"), check=False)
+    assert done.returncode == 1
+    assert re.search(r"^  - spec.containers\[0\].command\S*: .*sleep 1000", done.stdout, re.M)
+    assert re.search(r"^  \+ spec.containers\[0\].command\S*: .*sleep 2000", done.stdout, re.M)
+    assert podd.podctl("diff", "-f", "-", stdin="kind: Nothing", check=False).returncode == 2
+    assert podd.podctl("get", "pods", "changing", "-o", "json").stdout.count("sleep 1000")
+
+
+def test_objects_are_listed_described_and_deleted(podd, objects, tmp_path):
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump(CONFIG))
+    (tmp_path / "b.yaml").write_text(yaml.safe_dump(SECRET))
+    assert sorted(podd.podctl("apply", "-f", tmp_path).stdout.splitlines()) == \
+        ["ConfigMap/settings created", "Secret/keys created"]
+    assert podd.podctl("get", "cm").stdout.splitlines()[1].split()[:3] == ["settings", "default", "1"]
+    assert "color: 4B  blue" in podd.podctl("describe", "configmap", "settings").stdout
+    for command in (["describe", "secret", "keys"], ["get", "secrets", "-o", "yaml"],
+                    ["get", "secret", "keys", "-o", "json"]):
+        shown = podd.podctl(*command).stdout
+        assert "token" in shown and "very-secret" not in shown and "dmVyeS1zZWNyZXQ" not in shown
+    assert podd.podctl("get", "nodes", check=False).returncode == 2
+    assert sorted(podd.podctl("delete", "-f", tmp_path).stdout.splitlines()) == \
+        ["ConfigMap/settings deleted", "Secret/keys deleted"]
+    assert podd.podctl("delete", "-f", tmp_path, check=False).returncode == 4
+    assert podd.podctl("describe", "cm", "settings", check=False).returncode == 4
+
+
+def test_one_bad_file_of_several_stops_all(podd, objects, tmp_path):
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump(CONFIG))
+    (tmp_path / "b.yaml").write_text("kind: ConfigMap\napiVersion: v1\nmetadata: {nam: x}\n")
+    done = podd.podctl("apply", "-f", tmp_path, check=False)
+    assert done.returncode == 2 and "b.yaml:3" in done.stderr
+    assert podd.podctl("get", "cm", "settings", check=False).returncode == 4
