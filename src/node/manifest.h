@@ -125,8 +125,13 @@ struct probe_tcp {
     char *host;
     struct int_or_name port;
 };
+struct probe_grpc {
+    struct opt_int port; /* a number; names are not looked up */
+    char *service;
+};
 struct manifest_probe {
     struct probe_exec *exec;
+    struct probe_grpc *grpc;
     struct probe_http *http;
     struct probe_tcp *tcp;
     struct opt_int initial_delay, timeout, period, success_threshold, failure_threshold, grace;

@@ -242,12 +242,20 @@ static const struct field tcp_fields[] = {
 static const struct object_type tcp_type = TYPE_OF(tcp_fields);
 #undef S
 
+#define S probe_grpc
+static const struct field grpc_fields[] = {
+    INT("port", port, 1, UINT16_MAX, REQUIRED),
+    STRING("service", service),
+};
+static const struct object_type grpc_type = TYPE_OF(grpc_fields);
+#undef S
+
 static int finish_probe(struct decode *d, const struct yaml_node *node, void *object)
 {
     const struct manifest_probe *p = object;
 
-    if ((p->exec != NULL) + (p->http != NULL) + (p->tcp != NULL) != 1)
-        return decode_fail(d, node, "%s must have exactly one of exec, httpGet and tcpSocket",
+    if ((p->exec != NULL) + (p->grpc != NULL) + (p->http != NULL) + (p->tcp != NULL) != 1)
+        return decode_fail(d, node, "%s must have exactly one of exec, grpc, httpGet and tcpSocket",
                            decode_path(d));
     return 0;
 }
@@ -256,7 +264,7 @@ static int finish_probe(struct decode *d, const struct yaml_node *node, void *ob
 static const struct field probe_fields[] = {
     OBJECT("exec", exec, exec_type),
     INT("failureThreshold", failure_threshold, 1, INT32_MAX),
-    REFUSED("grpc", "podd has no gRPC probes yet"),
+    OBJECT("grpc", grpc, grpc_type),
     OBJECT("httpGet", http, http_type),
     INT("initialDelaySeconds", initial_delay, 0, INT32_MAX),
     INT("periodSeconds", period, 1, INT32_MAX),

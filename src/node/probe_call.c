@@ -133,12 +133,15 @@ static int plan_given(const Podd__V1__Probe *probe, struct probe_plan *plan, str
         plan->spec.port = (uint16_t)probe->tcp->port;
         return check_port(probe->tcp->port, e);
     case PODD__V1__PROBE__ACTION_GRPC:
-        return err_set(e, ERR_UNIMPLEMENTED, "podd has no gRPC probes yet");
+        plan->spec.action = PROBE_GRPC;
+        plan->spec.port = (uint16_t)probe->grpc->port;
+        plan->spec.grpc_service = probe->grpc->service;
+        return check_port(probe->grpc->port, e);
     case PODD__V1__PROBE__ACTION__NOT_SET:
     case _PODD__V1__PROBE__ACTION__CASE_IS_INT_SIZE:
         break;
     }
-    return err_set(e, ERR_INVALID_ARGUMENT, "the probe must be one of exec, http and tcp");
+    return err_set(e, ERR_INVALID_ARGUMENT, "the probe must be one of exec, http, tcp and grpc");
 }
 
 static int plan_declared(const struct member *m, Podd__V1__ProbeKind kind, struct probe_plan *plan,

@@ -49,6 +49,10 @@ void probe_plan_make(const struct manifest_container *c, const struct manifest_p
                                                           env ? env->count : 0));
     } else if (p->http) {
         plan_http(c, p->http, ret);
+    } else if (p->grpc) {
+        spec->action = PROBE_GRPC;
+        spec->port = (uint16_t)p->grpc->port.value;
+        spec->grpc_service = p->grpc->service;
     } else {
         spec->action = PROBE_TCP;
         spec->host = str_empty(p->tcp->host) ? NULL : p->tcp->host;
@@ -98,6 +102,10 @@ char *probe_describe(const struct manifest_container *c, const struct manifest_p
     } else if (p->http) {
         strbuf_addf(&text, "http-get %s://%s:%u%s", s->https ? "https" : "http",
                     s->host ? s->host : "", s->port, s->path);
+    } else if (p->grpc) {
+        strbuf_addf(&text, "grpc :%u", s->port);
+        if (!str_empty(s->grpc_service))
+            strbuf_addf(&text, " service=%s", s->grpc_service);
     } else {
         strbuf_addf(&text, "tcp-socket %s:%u", s->host ? s->host : "", s->port);
     }

@@ -269,7 +269,7 @@ static void values_that_exclude_each_other_are_refused(void **state)
     assert_refused(POD "  containers: [{name: c, image: i, livenessProbe: {exec: {command: [a]}, "
                        "tcpSocket: {port: 1}}}]\n",
                    "web.yaml:5:51: spec.containers[0].livenessProbe must have exactly one of exec, "
-                   "httpGet and tcpSocket");
+                   "grpc, httpGet and tcpSocket");
     assert_refused(POD "  containers: [{name: c, image: i, livenessProbe: {exec: {command: [a]}, "
                        "successThreshold: 2}}]\n",
                    "web.yaml:5:92: spec.containers[0].livenessProbe.successThreshold must be 1");
