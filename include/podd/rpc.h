@@ -27,6 +27,7 @@ struct rpc_method {
     const char *name; /* as in the .proto: "RunPodSandbox" */
     rpc_handler_fn *handler;
     bool streaming; /* answers with a stream of messages */
+    bool reads; /* changes nothing and tells no secret: clients that may only read may call it */
 };
 
 struct rpc_server;
@@ -40,6 +41,20 @@ void rpc_server_add_service(struct rpc_server *s, const ProtobufCServiceDescript
  * and so is a file that is no socket. The directory must be there. May be called several times. */
 int rpc_server_listen(struct rpc_server *s, const char *address, struct err *e) MUST_CHECK;
 int rpc_server_start(struct rpc_server *s, struct err *e) MUST_CHECK;
+
+/* A TCP port for remote clients: TLS 1.3, and a client certificate of the CA. What the client may
+ * do follows from the common name in it: everything (`full`), methods that read (`readers`), and
+ * nothing when it is in neither list. The files (PEM) are read again at every handshake. Clients of
+ * the unix socket are local and may do everything. */
+struct rpc_tls {
+    const char *address; /* "0.0.0.0:9443", "[::]:9443" */
+    const char *cert, *key, *client_ca;
+    char *const *readers, *const *full; /* strv of common names */
+};
+/* Before rpc_server_start, which opens the port; once. ERR_INVALID_ARGUMENT names the file that
+ * cannot be used. */
+int rpc_server_listen_tls(struct rpc_server *s, const struct rpc_tls *tls, struct err *e)
+    MUST_CHECK;
 /* Refuses new calls, cancels what still runs after grace_ms (at once if 0), then calls done. Socket
  * files are removed at once. Once. Calls that handlers still hold by then are harmless, but must be
  * consumed as ever. */

@@ -192,13 +192,13 @@ static void call_add_ephemeral(struct rpc_call *call, const ProtobufCMessage *re
 void node_register(struct node *n, struct rpc_server *server)
 {
     static const struct rpc_method methods[] = {
-        {"GetNode", call_get_node, false},
+        {"GetNode", call_get_node, false, true},
         {"Apply", call_apply, false},
-        {"GetPod", call_get_pod, false},
-        {"ListPods", call_list_pods, false},
-        {"WatchPods", call_watch_pods, true},
+        {"GetPod", call_get_pod, false, true},
+        {"ListPods", call_list_pods, false, true},
+        {"WatchPods", call_watch_pods, true, true},
         {"DeletePod", call_delete_pod, false},
-        {"ListEvents", call_list_events, true},
+        {"ListEvents", call_list_events, true, true},
         {"RunProbe", call_run_probe, false},
         {"PullImage", call_pull_image, true},
         {"ImportImage", call_import_image, false},

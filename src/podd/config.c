@@ -69,6 +69,12 @@ void config_free(struct config *c)
     strv_free(c->network.dns);
     free(c->streaming.address);
     free(c->metrics.address);
+    free(c->listen.address);
+    free(c->listen.cert);
+    free(c->listen.key);
+    free(c->listen.client_ca);
+    strv_free(c->listen.readers);
+    strv_free(c->listen.full);
     free(c);
 }
 

@@ -36,6 +36,11 @@ struct config {
         uint16_t port; /* 0: any */
     } streaming;
     struct {
+        char *address; /* "ip:port"; NULL: no remote masters */
+        char *cert, *key, *client_ca;
+        char **readers, **full; /* common names of client certificates */
+    } listen;
+    struct {
         char *address; /* "ip:port"; NULL: no metrics */
     } metrics;
     struct image_config_registry *registries; /* their strings are the configuration's too */

@@ -339,6 +339,39 @@ static const struct key metrics_keys[] = {
     {NULL},
 };
 
+static const struct key role_keys[] = {
+    {"read", read_strings, offsetof(struct config, listen.readers)},
+    {"full", read_strings, offsetof(struct config, listen.full)},
+    {NULL},
+};
+
+static const struct key listen_keys[] = {
+    {"address", read_string, offsetof(struct config, listen.address), .check = check_ip_port},
+    {"cert", read_string, offsetof(struct config, listen.cert), .check = check_path},
+    {"key", read_string, offsetof(struct config, listen.key), .check = check_path},
+    {"client_ca", read_string, offsetof(struct config, listen.client_ca), .check = check_path},
+    {"roles", read_mapping, 0, .keys = role_keys},
+    {NULL},
+};
+
+/* All or nothing: a port that nobody can use, or that serves half of this, is a mistake. */
+static int read_listen(struct file *f, const struct key *key, const struct yaml_node *node,
+                       void *at)
+{
+    struct config *c = at;
+
+    if (read_mapping(f, key, node, c) < 0)
+        return -1;
+    if (!c->listen.address || !c->listen.cert || !c->listen.key || !c->listen.client_ca)
+        return yaml_error(f->e, f->name, node,
+                          "%s: the keys address, cert, key and client_ca are all needed",
+                          key->name);
+    if (!c->listen.readers && !c->listen.full)
+        return yaml_error(f->e, f->name, node,
+                          "%s: roles.read or roles.full must name who may connect", key->name);
+    return 0;
+}
+
 static const struct key top_keys[] = {
     {"root", read_string, offsetof(struct config, root), .check = check_path},
     {"state", read_string, offsetof(struct config, state), .check = check_path},
@@ -353,6 +386,7 @@ static const struct key top_keys[] = {
     {"registries", read_registries, 0},
     {"streaming", read_mapping, 0, .keys = streaming_keys},
     {"metrics", read_mapping, 0, .keys = metrics_keys},
+    {"listen", read_listen, 0, .keys = listen_keys},
     {NULL},
 };
 /* read_choice() stores an int where the enum lives. */

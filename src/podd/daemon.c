@@ -143,6 +143,19 @@ static int open_pods(struct daemon *d, struct err *e)
 
 static void on_shutdown_call(void *arg);
 
+static int listen_remote(struct daemon *d, struct err *e)
+{
+    const struct rpc_tls tls = {
+        .address = d->config->listen.address,
+        .cert = d->config->listen.cert,
+        .key = d->config->listen.key,
+        .client_ca = d->config->listen.client_ca,
+        .readers = d->config->listen.readers,
+        .full = d->config->listen.full,
+    };
+    return rpc_server_listen_tls(d->server, &tls, e);
+}
+
 static int open_services(struct daemon *d, struct err *e)
 {
     d->health = health_new(d->loop, d->pods);
@@ -180,6 +193,8 @@ static int open_services(struct daemon *d, struct err *e)
     cri_register(d->cri, d->server);
     node_register(d->node, d->server);
     rpc_server_add_health(d->server);
+    if (d->config->listen.address && listen_remote(d, e) < 0)
+        return -1;
     return rpc_server_start(d->server, e);
 }
 

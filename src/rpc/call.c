@@ -339,6 +339,9 @@ static void on_call(struct rpc_op *op, bool ok)
     if (ok) {
         call_request(call->server);
         call->row = find_row(call->server, call->details.method, &e);
+        if (e.code == ERR_OK && call->server->tls &&
+            tls_check_role(call->server->tls, call->grpc, call->row, &e) < 0)
+            call->row = NULL;
         call->deadline = call->details.deadline;
     }
     grpc_call_details_destroy(&call->details);

@@ -102,8 +102,8 @@ static void handle_watch(struct rpc_call *call, const ProtobufCMessage *message,
 /* ---- What the server uses -------------------------------------------------------------------- */
 
 static const struct rpc_method methods[] = {
-    {"Check", handle_check, false},
-    {"Watch", handle_watch, true},
+    {"Check", handle_check, false, true},
+    {"Watch", handle_watch, true, true},
 };
 
 void rpc_server_add_health(struct rpc_server *s)

@@ -84,11 +84,12 @@ struct rpc_row {
     char *path;
     const ProtobufCMethodDescriptor *method;
     rpc_handler_fn *handler; /* NULL: known but not made */
-    bool streaming;
+    bool streaming, reads;
     void *ctx;
 };
 
 struct rpc_health;
+struct rpc_tls_port;
 
 struct rpc_server {
     atomic_uint refs; /* the owner's and one per call */
@@ -97,6 +98,7 @@ struct rpc_server {
     grpc_server *grpc; /* NULL before the start and after the end */
     struct map *rows;  /* path -> struct rpc_row */
     struct list listeners;
+    struct rpc_tls_port *tls; /* NULL: none */
     struct rpc_health *health;
 
     struct rpc_op shutdown;
@@ -107,6 +109,14 @@ struct rpc_server {
 };
 
 void server_unref(struct rpc_server *s); /* any thread */
+
+/* ---- tls.c: the port of remote clients ------------------------------------------------------- */
+
+int tls_port_open(struct rpc_tls_port *p, grpc_server *server, struct err *e) MUST_CHECK;
+void tls_port_free(struct rpc_tls_port *p);
+/* Any thread. May the client of this call use the method? */
+int tls_check_role(const struct rpc_tls_port *p, grpc_call *call, const struct rpc_row *row,
+                   struct err *e) MUST_CHECK;
 
 /* ---- call.c ---------------------------------------------------------------------------------- */
 

@@ -20,6 +20,9 @@
 /* How long to leave new connections alone when there are no fds for them. */
 #define ACCEPT_PAUSE_MS 100
 #define ACCEPT_BURST 64
+/* For remote clients: when to ask a silent one, how long to wait, and how long TLS may take. */
+#define KEEPALIVE_MS 20000
+#define HANDSHAKE_MS 10000
 
 struct listener {
     struct list link;
@@ -78,6 +81,7 @@ void rpc_server_add_service(struct rpc_server *s, const ProtobufCServiceDescript
         }
         row->handler = methods[i].handler;
         row->streaming = methods[i].streaming;
+        row->reads = methods[i].reads;
         row->ctx = ctx;
     }
 }
@@ -181,14 +185,19 @@ static grpc_arg int_arg(const char *key, int value)
     return a;
 }
 
-static grpc_server *create_grpc_server(void)
+static grpc_server *create_grpc_server(bool remote)
 {
     grpc_arg args[] = {
         int_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, MESSAGE_MAX),
         int_arg(GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, -1),
         int_arg(GRPC_ARG_MAX_CONCURRENT_STREAMS, STREAMS_PER_CONNECTION),
-        /* Idle streams live; clients may ping as they like; nothing here wakes up by itself. */
-        int_arg(GRPC_ARG_KEEPALIVE_TIME_MS, INT32_MAX),
+        /* Idle streams live; clients may ping as they like; nothing here wakes up by itself, unless
+         * there can be clients whose host or network goes away without a word. */
+        int_arg(GRPC_ARG_KEEPALIVE_TIME_MS, remote ? KEEPALIVE_MS : INT32_MAX),
+        int_arg(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KEEPALIVE_MS),
+        int_arg(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, HANDSHAKE_MS),
+        /* A second server on the port is a mistake, not a helper. */
+        int_arg(GRPC_ARG_ALLOW_REUSEPORT, 0),
         int_arg(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0),
         int_arg(GRPC_ARG_HTTP2_BDP_PROBE, 0),
         int_arg(GRPC_ARG_ENABLE_CHANNELZ, 0),
@@ -204,10 +213,11 @@ int rpc_server_start(struct rpc_server *s, struct err *e)
 {
     if (s->grpc || s->stopping)
         return err_set(e, ERR_FAILED_PRECONDITION, "the server was started before");
-    s->grpc = create_grpc_server();
+    s->grpc = create_grpc_server(s->tls != NULL);
     if (!s->grpc)
         return err_set(e, ERR_INTERNAL, "gRPC cannot create a server");
     grpc_server_register_completion_queue(s->grpc, core_queue(s->core), NULL);
+    int opened = s->tls ? tls_port_open(s->tls, s->grpc, e) : 0;
     grpc_server_start(s->grpc);
     for (int i = 0; i < CALLS_IN_ADVANCE; i++)
         call_request(s);
@@ -216,7 +226,7 @@ int rpc_server_start(struct rpc_server *s, struct err *e)
         l->pause = timer_new(s->loop, on_pause_over, l);
         l->io = io_new(s->loop, l->fd, IO_READ, on_connection, l);
     }
-    return 0;
+    return opened;
 }
 
 /* ---- End ------------------------------------------------------------------------------------- */
@@ -300,6 +310,7 @@ void server_unref(struct rpc_server *s)
         free(row);
     }
     map_free(s->rows);
+    tls_port_free(s->tls);
     free(s);
 }
 

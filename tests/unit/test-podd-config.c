@@ -52,6 +52,7 @@ static void assert_defaults(const struct config *c)
     assert_string_equal(c->streaming.address, "127.0.0.1");
     assert_int_equal(c->streaming.port, 0);
     assert_null(c->metrics.address);
+    assert_null(c->listen.address);
     assert_int_equal(c->n_registries, 0);
 }
 
@@ -89,7 +90,9 @@ static void every_key_is_taken(void **state)
                   "  auth_file: /root/auth.json\n"
                   "- {prefix: example.org/team}\n"
                   "streaming: {address: 10.0.0.1, port: 10250}\n"
-                  "metrics: {address: '[::1]:9100'}\n");
+                  "metrics: {address: '[::1]:9100'}\n"
+                  "listen: {address: 0.0.0.0:9443, cert: /c.pem, key: /c.key, client_ca: /ca.pem, "
+                  "roles: {read: [a, b], full: [m]}}\n");
 
     assert_string_equal(c->root, "/srv/podd");
     assert_string_equal(c->state, "/run/other");
@@ -115,6 +118,12 @@ static void every_key_is_taken(void **state)
     assert_string_equal(c->streaming.address, "10.0.0.1");
     assert_int_equal(c->streaming.port, 10250);
     assert_string_equal(c->metrics.address, "[::1]:9100");
+    assert_string_equal(c->listen.address, "0.0.0.0:9443");
+    assert_string_equal(c->listen.cert, "/c.pem");
+    assert_string_equal(c->listen.key, "/c.key");
+    assert_string_equal(c->listen.client_ca, "/ca.pem");
+    assert_string_equal(c->listen.readers[1], "b");
+    assert_string_equal(c->listen.full[0], "m");
     config_free(c);
 }
 
@@ -174,6 +183,10 @@ static void wrong_values_are_refused(void **state)
            "p.yaml:1:22: address: localhost is not an IP address");
     refuse("metrics: {address: '::1:9100'}\n",
            "p.yaml:1:20: address: ::1:9100 is not of the form 127.0.0.1:9100");
+    refuse("listen: {address: 0.0.0.0:9443, cert: /c, key: /k, roles: {full: [m]}}\n",
+           "p.yaml:1:9: listen: the keys address, cert, key and client_ca are all needed");
+    refuse("listen: {address: 0.0.0.0:9443, cert: /c, key: /k, client_ca: /a}\n",
+           "p.yaml:1:9: listen: roles.read or roles.full must name who may connect");
     refuse("metrics: {address: 127.0.0.1}\n",
            "p.yaml:1:20: address: 127.0.0.1 is not of the form 127.0.0.1:9100");
     refuse("registries: {}\n",
