@@ -30,6 +30,7 @@ static void node_free(struct node *n)
     objects_close(n);
     map_free(n->pods);
     map_free(n->uids);
+    deletions_free(n->deletions);
     map_free(n->objects);
     free((char *)n->config.root);
     free((char *)n->config.state);
@@ -69,6 +70,7 @@ static struct node *node_new(const struct node_config *config)
     list_init(&n->watches);
     list_init(&n->applies);
     n->events = events_new();
+    n->deletions = deletions_new(n->version);
     return n;
 }
 

@@ -22,6 +22,7 @@
 #include "podd.pb-c.h"
 
 struct declared;
+struct deletions;
 struct events;
 
 /* ---- The node ----------------------------------------------------------------------------------
@@ -43,11 +44,12 @@ struct node {
     struct list applies; /* of struct apply: one at a time */
     struct pod_watch *pod_watch;
     struct events *events;
-    struct stop_all *stopping; /* NULL: none under way */
-    uint64_t version;          /* of the last change of any pod */
-    uint64_t order;            /* of the last declaration */
-    bool started;              /* node_start was called */
-    bool halted;               /* StopAll: nothing is started any more */
+    struct stop_all *stopping;   /* NULL: none under way */
+    uint64_t version;            /* of the last change of any pod */
+    struct deletions *deletions; /* what watches that go on must be told (watch_log.c) */
+    uint64_t order;              /* of the last declaration */
+    bool started;                /* node_start was called */
+    bool halted;                 /* StopAll: nothing is started any more */
 };
 
 /* ---- A container of a declared pod -------------------------------------------------------------
@@ -146,7 +148,7 @@ struct declared {
 
     /* What watchers were told (watch.c). */
     bool touched, announced;
-    uint64_t version;
+    uint64_t version, added_version;
     uint8_t *told;
     size_t told_len;
     bool condition_state[4];
@@ -294,6 +296,21 @@ void watch_flush(struct declared *d);
 void watch_deleted(struct declared *d);
 void watch_start(struct node *n, struct rpc_call *call, const Podd__V1__WatchPodsRequest *request);
 void watches_close(struct node *n);
+
+/* watch_log.c: the pods that were deleted lately. `now` is the version it begins with. */
+struct deletion_entry {
+    struct list item;
+    uint64_t version;
+    char *namespace_, *name;
+    Podd__V1__Pod *pod; /* without its manifest */
+};
+struct deletions *deletions_new(uint64_t now);
+void deletions_free(struct deletions *l);
+void deletions_add(struct deletions *l, struct declared *d);
+/* Versions below this cannot be gone on from: something after them is forgotten. */
+uint64_t deletions_floor(const struct deletions *l);
+/* The oldest one after `version`; NULL: none. */
+const struct deletion_entry *deletions_after(const struct deletions *l, uint64_t version);
 
 /* status.c: the pod as podd.v1 tells it; podd__v1__pod__free_unpacked(.., NULL). */
 Podd__V1__Pod *declared_to_message(struct declared *d, bool with_probes);
