@@ -16,6 +16,9 @@ static void on_pod_event(void *arg, const struct pod_event *event)
     struct node *n = arg;
     struct declared *d = map_get(n->uids, event->sandbox->uid);
 
+    if (event->container)
+        attached_on_event(n->attached, event);
+
     if (d && str_equal(event->sandbox->origin, NODE_ORIGIN))
         declared_touch(d);
 }
@@ -82,6 +85,7 @@ int node_open(const struct node_config *config, struct node **ret, struct err *e
         node_close(n);
         return -1;
     }
+    n->attached = attached_open(n);
     n->pod_watch = pods_watch(config->pods, on_pod_event, n);
     *ret = n;
     return 0;
@@ -90,6 +94,7 @@ int node_open(const struct node_config *config, struct node **ret, struct err *e
 void node_start(struct node *n)
 {
     adopt_all(n);
+    attached_restore(n->attached);
     n->started = true;
     if (!list_empty(&n->declared))
         log_info("node", NULL, "%zu pods are declared", map_count(n->pods));
@@ -133,6 +138,7 @@ void node_close(struct node *n)
     stop_all_close(n);
     list_for_each (it, &n->declared)
         fail_waiters(container_of(it, struct declared, item));
+    attached_close(n->attached);
     events_free(n->events);
     orphan_ops(n);
     node_free(n);

@@ -44,6 +44,7 @@ struct node {
     struct list applies; /* of struct apply: one at a time */
     struct pod_watch *pod_watch;
     struct events *events;
+    struct attached_table *attached;
     struct stop_all *stopping;   /* NULL: none under way */
     uint64_t version;            /* of the last change of any pod */
     struct deletions *deletions; /* what watches that go on must be told (watch_log.c) */
@@ -321,6 +322,10 @@ Podd__V1__ProbeResult probe_result_number(enum probe_result result);
 
 void apply_run(struct node *n, struct rpc_call *call, const Podd__V1__ApplyRequest *request);
 void applies_close(struct node *n);
+struct probe_plan;
+/* A probe as given by a caller, whose strings it borrows. */
+int probe_plan_given(const Podd__V1__Probe *probe, struct probe_plan *plan, struct err *e)
+    MUST_CHECK;
 void probe_call(struct node *n, struct rpc_call *call, const Podd__V1__RunProbeRequest *request);
 void image_call_pull(struct node *n, struct rpc_call *call,
                      const Podd__V1__PullImageRequest *request);
@@ -329,6 +334,21 @@ void image_call_import(struct node *n, struct rpc_call *call,
 void stop_all_run(struct node *n, struct rpc_call *call, const Podd__V1__StopAllRequest *request);
 void stop_all_check(struct node *n); /* a declared pod is gone */
 void stop_all_close(struct node *n);
+
+/* attached.c: the probes of containers that were started through CRI. */
+struct attached;
+struct attached_table;
+struct attached_table *attached_open(struct node *n);
+void attached_close(struct attached_table *t);
+/* Takes up the probes of an earlier podd, once it is known what runs. */
+void attached_restore(struct attached_table *t);
+void attached_on_event(struct attached_table *t, const struct pod_event *event);
+void attached_set(struct attached_table *t, struct rpc_call *call,
+                  const Podd__V1__SetProbesRequest *request);
+void attached_list(struct attached_table *t, struct rpc_call *call,
+                   const Podd__V1__ListProbesRequest *request);
+void attached_watch(struct attached_table *t, struct rpc_call *call,
+                    const Podd__V1__WatchProbesRequest *request);
 
 /* Callbacks of other rooms get NULL or a zeroed error on success. */
 static inline bool err_is_set(const struct err *e)

@@ -116,7 +116,7 @@ static int plan_exec(const Podd__V1__ExecProbe *exec, struct probe_plan *plan, s
     return 0;
 }
 
-static int plan_given(const Podd__V1__Probe *probe, struct probe_plan *plan, struct err *e)
+int probe_plan_given(const Podd__V1__Probe *probe, struct probe_plan *plan, struct err *e)
 {
     if (probe->timeout_seconds < 0)
         return err_set(e, ERR_INVALID_ARGUMENT, "the probe's timeout must not be negative");
@@ -186,7 +186,7 @@ static int find_target(struct node *n, const Podd__V1__RunProbeRequest *request,
     if (!*ret || (*ret)->state != CONTAINER_RUNNING)
         return err_set(e, ERR_FAILED_PRECONDITION, "container %s is not running",
                        m ? m->spec->name : request->container_id);
-    return request->probe ? plan_given(request->probe, plan, e)
+    return request->probe ? probe_plan_given(request->probe, plan, e)
                           : plan_declared(m, request->declared, plan, e);
 }
 

@@ -169,6 +169,27 @@ static void call_run_probe(struct rpc_call *call, const ProtobufCMessage *reques
     probe_call(ctx, call, (const Podd__V1__RunProbeRequest *)request);
 }
 
+static void call_set_probes(struct rpc_call *call, const ProtobufCMessage *request, void *ctx)
+{
+    struct node *n = ctx;
+
+    attached_set(n->attached, call, (const Podd__V1__SetProbesRequest *)request);
+}
+
+static void call_list_probes(struct rpc_call *call, const ProtobufCMessage *request, void *ctx)
+{
+    struct node *n = ctx;
+
+    attached_list(n->attached, call, (const Podd__V1__ListProbesRequest *)request);
+}
+
+static void call_watch_probes(struct rpc_call *call, const ProtobufCMessage *request, void *ctx)
+{
+    struct node *n = ctx;
+
+    attached_watch(n->attached, call, (const Podd__V1__WatchProbesRequest *)request);
+}
+
 static void call_pull_image(struct rpc_call *call, const ProtobufCMessage *request, void *ctx)
 {
     image_call_pull(ctx, call, (const Podd__V1__PullImageRequest *)request);
@@ -200,6 +221,9 @@ void node_register(struct node *n, struct rpc_server *server)
         {"DeletePod", call_delete_pod, false},
         {"ListEvents", call_list_events, true, true},
         {"RunProbe", call_run_probe, false},
+        {"SetProbes", call_set_probes, false},
+        {"ListProbes", call_list_probes, false, true},
+        {"WatchProbes", call_watch_probes, true, true},
         {"PullImage", call_pull_image, true},
         {"ImportImage", call_import_image, false},
         {"StopAll", call_stop_all, false},
