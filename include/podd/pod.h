@@ -80,6 +80,7 @@ struct device_config {
 enum profile_type { PROFILE_RUNTIME_DEFAULT, PROFILE_UNCONFINED, PROFILE_LOCALHOST };
 struct profile_config {
     enum profile_type type;
+    bool asked; /* for RuntimeDefault of AppArmor: without it, none is taken where there is none */
     const char *localhost_ref;
 };
 

@@ -205,6 +205,7 @@ static int profile_from(const Runtime__V1__SecurityProfile *p, const char *text,
                         enum profile_type unset, struct profile_config *ret, struct err *e)
 {
     ret->type = unset;
+    ret->asked = p || !str_empty(text);
     if (!p)
         return str_empty(text) ? 0 : profile_from_text(text, field, ret, e);
     switch (p->profile_type) {
@@ -274,7 +275,7 @@ static int user_from(const Runtime__V1__LinuxContainerSecurityContext *s, struct
 static int security_from(const Runtime__V1__LinuxContainerSecurityContext *s, struct arena *a,
                          struct security_config *ret, struct err *e)
 {
-    ret->seccomp.type = ret->apparmor.type = PROFILE_UNCONFINED;
+    ret->seccomp.type = PROFILE_UNCONFINED;
     if (!s)
         return 0;
     if (s->capabilities) {

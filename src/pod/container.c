@@ -252,6 +252,7 @@ static int make_plan(struct create *r, const struct container_config *config,
         .seccomp_default_profile = r->p->seccomp_default_profile,
         .restrict_oom_score_adj = r->p->restrict_oom_score_adj,
         .kernel = &r->p->kernel,
+        .apparmor_default_loaded = r->p->apparmor_default_loaded,
     };
 
     return plan_make(&in, &r->plan, e);

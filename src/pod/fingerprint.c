@@ -153,6 +153,7 @@ static void add_security(uint64_t *h, const struct security_config *s)
     add_strv(h, s->masked_paths);
     add_strv(h, s->readonly_paths);
     add_u64(h, (uint64_t)s->seccomp.type << 8 | (uint64_t)s->apparmor.type);
+    add_u64(h, s->apparmor.asked);
     add_str(h, s->seccomp.localhost_ref);
     add_str(h, s->apparmor.localhost_ref);
     add_str(h, s->selinux_user);

@@ -24,6 +24,7 @@ struct pods {
     char *seccomp_default_profile; /* NULL: the built-in one */
     char *cgroup_parent;
     struct kernel_features kernel;
+    bool apparmor_default_loaded; /* after pods_recover(), where it can be */
 
     struct map *sandboxes, *containers;        /* by id; only what may be listed */
     struct list all_sandboxes, all_containers; /* oldest first */

@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <signal.h>
 
+#include "apparmor.h"
 #include "private.h"
 
 enum {
@@ -411,16 +412,13 @@ static void find_strays(struct pods *p, const char *path, char ***ids)
 
 /* ---- All ------------------------------------------------------------------------------------ */
 
-void pods_recover(struct pods *p, void (*done)(void *arg), void *arg)
+static void recover_all(struct recovery *r)
 {
+    struct pods *p = r->p;
     _cleanup_free_ char *records = xasprintf("%s/pods", p->root);
     _cleanup_free_ char *run = xasprintf("%s/pods", p->state);
     _cleanup_strv_ char **strays = NULL;
-    struct recovery *r = xnew(struct recovery);
 
-    r->p = pods_hold(p);
-    r->done = done;
-    r->arg = arg;
     r->pending = 1; /* until all have begun */
     r->limit = timer_new(p->loop, on_limit, r);
     timer_start(r->limit, TIME_LIMIT_MS);
@@ -431,4 +429,37 @@ void pods_recover(struct pods *p, void (*done)(void *arg), void *arg)
     for (size_t i = 0; i < strv_len(strays); i++)
         stray_begin(r, strays[i]);
     recovery_end_one(r);
+}
+
+/* Without it containers that ask for no profile go unconfined; those that ask for it are refused.
+ */
+static void on_apparmor_loaded(void *arg, const struct err *e)
+{
+    struct recovery *r = arg;
+
+    if (r->p->closing) {
+        pods_release(r->p);
+        free(r);
+        return;
+    }
+    r->p->apparmor_default_loaded = e->code == ERR_OK;
+    if (e->code != ERR_OK)
+        log_warn("pod", NULL,
+                 "AppArmor is on, but podd's default profile cannot be loaded: %s; containers "
+                 "that name no profile run unconfined",
+                 err_text(e));
+    recover_all(r);
+}
+
+void pods_recover(struct pods *p, void (*done)(void *arg), void *arg)
+{
+    struct recovery *r = xnew(struct recovery);
+
+    r->p = pods_hold(p);
+    r->done = done;
+    r->arg = arg;
+    if (p->kernel.apparmor)
+        apparmor_default_load(p->loop, on_apparmor_loaded, r);
+    else
+        recover_all(r);
 }

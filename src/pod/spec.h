@@ -29,6 +29,7 @@ struct spec_input {
     const char *seccomp_default_profile; /* NULL: the built-in one */
     bool restrict_oom_score_adj;
     const struct kernel_features *kernel;
+    bool apparmor_default_loaded;
 };
 
 struct plan {

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "apparmor.h"
 #include "private.h"
 #include "spec.h"
 
@@ -146,33 +147,30 @@ static int set_seccomp(process_spec_t *process, const struct spec_input *in, str
 
 /* ---- AppArmor, SELinux ---------------------------------------------------------------------- */
 
-/* Lines are "name (mode)"; a name may contain spaces. */
-static int check_apparmor_loaded(const char *profile, struct err *e)
+static int set_apparmor_default(process_spec_t *process, const struct spec_input *in, struct err *e)
 {
-    static const char list[] = "/sys/kernel/security/apparmor/profiles";
-    _cleanup_bytes_ struct bytes data = {0};
-    size_t len = strlen(profile);
+    const struct security_config *s = &in->config->security;
 
-    if (file_read(AT_FDCWD, list, 16 << 20, &data, e) < 0)
-        return -1;
-    for (const char *line = (const char *)data.data; line && *line;) {
-        if (strncmp(line, profile, len) == 0 && strncmp(line + len, " (", 2) == 0)
-            return 0;
-        line = strchr(line, '\n');
-        line += line != NULL;
-    }
-    return err_set(e, ERR_INVALID_ARGUMENT, "AppArmor profile %s is not loaded on this node",
-                   profile);
+    if (s->privileged)
+        return 0;
+    if (in->kernel->apparmor && in->apparmor_default_loaded)
+        process->apparmor_profile = xstrdup(APPARMOR_DEFAULT_PROFILE);
+    else if (s->apparmor.asked)
+        return err_set(e, ERR_FAILED_PRECONDITION, "AppArmor profile RuntimeDefault: %s",
+                       in->kernel->apparmor ? "podd could not load it when it started; see its log"
+                                            : "AppArmor is not enabled on this node");
+    return 0;
 }
 
-/* podd has no default profile of its own: to ask for the runtime's default is to ask for none. */
 static int set_apparmor(process_spec_t *process, const struct spec_input *in, struct err *e)
 {
     const struct profile_config *profile = &in->config->security.apparmor;
     const char *name = profile->localhost_ref;
 
-    if (profile->type != PROFILE_LOCALHOST)
+    if (profile->type == PROFILE_UNCONFINED)
         return 0;
+    if (profile->type == PROFILE_RUNTIME_DEFAULT)
+        return set_apparmor_default(process, in, e);
     if (name && str_starts_with(name, "localhost/"))
         name += strlen("localhost/");
     if (str_empty(name))
@@ -180,7 +178,7 @@ static int set_apparmor(process_spec_t *process, const struct spec_input *in, st
     if (!in->kernel->apparmor)
         return err_set(e, ERR_FAILED_PRECONDITION,
                        "AppArmor profile %s: AppArmor is not enabled on this node", name);
-    if (check_apparmor_loaded(name, e) < 0)
+    if (apparmor_check_loaded(name, e) < 0)
         return -1;
     process->apparmor_profile = xstrdup(name);
     return 0;

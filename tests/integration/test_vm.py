@@ -242,10 +242,60 @@ def test_a_profile_that_is_not_loaded_is_named(podd, pod):
     assert "podd-no-such-profile is not loaded" in message
 
 
+SHOW_PROFILE = "cat /proc/self/attr/current"
+DEFAULT = b"podd-default (enforce)\n"
+FIELD_AND_TEXT = [  # the profile by the field, by the deprecated text, and what comes of it
+    (None, "", DEFAULT),
+    ("RuntimeDefault", "", DEFAULT),
+    (None, "runtime/default", DEFAULT),
+    ("Unconfined", "", b"unconfined\n"),
+    (None, "unconfined", b"unconfined\n"),
+    (None, "localhost/podd-test-deny", b"podd-test-deny (enforce)\n"),
+    ("localhost/podd-test-deny", "", b"podd-test-deny (enforce)\n"),
+    ("podd-test-deny", "localhost/podd-no-such-profile", b"podd-test-deny (enforce)\n"),
+    ("Unconfined", "localhost/podd-no-such-profile", b"unconfined\n"),
+]
+
+
+def with_both(field, text):
+    config = container_config("busybox", ["sh", "-c", SHOW_PROFILE])
+    security = config.linux.security_context
+    security.apparmor_profile = text
+    if field in ("RuntimeDefault", "Unconfined"):
+        security.apparmor.profile_type = getattr(cri.SecurityProfile, field)
+    elif field:
+        security.apparmor.profile_type = cri.SecurityProfile.Localhost
+        security.apparmor.localhost_ref = field
+    return config
+
+
 @pytest.mark.apparmor
-@pytest.mark.parametrize("kind", ["RuntimeDefault", "Unconfined"])
-def test_without_a_profile_of_its_own_a_container_is_unconfined(podd, pod, kind):
-    """podd has no default profile yet, so RuntimeDefault asks for nothing."""
-    config = with_profile("cat /proc/self/attr/current", getattr(cri.SecurityProfile, kind))
-    status = wait_exited(podd, pod.start("", config=config))
-    assert read_log(status.log_path)["stdout"] == b"unconfined\n"
+def test_the_profile_is_that_of_the_field_then_of_the_text_then_the_default(podd, profile, pod):
+    containers = [pod.start("", config=with_both(field, text)) for field, text, _ in FIELD_AND_TEXT]
+    seen = [read_log(wait_exited(podd, c).log_path)["stdout"] for c in containers]
+    assert seen == [expected for *_, expected in FIELD_AND_TEXT]
+
+
+@pytest.mark.apparmor
+@pytest.mark.parametrize("field, text", [
+    (None, "localhost/podd-no-such-profile"),
+    ("podd-no-such-profile", "localhost/podd-test-deny"),
+])
+def test_a_missing_profile_is_an_error_in_either_form(podd, profile, pod, field, text):
+    code, message = code_of(lambda: pod.create("", config=with_both(field, text)))
+    assert code == grpc.StatusCode.INVALID_ARGUMENT
+    assert "podd-no-such-profile is not loaded" in message
+
+
+@pytest.mark.apparmor
+def test_the_default_profile_keeps_the_node_from_the_containers_root(podd, pod):
+    """With every capability and nothing masked, so that only the profile is in the way."""
+    script = ("mkdir /m; mount -t tmpfs none /m; (: > /proc/sysrq-trigger); cat /proc/kcore;"
+              " (echo 1 > /proc/sys/vm/drop_caches); echo done > /m/x; cat /m/x;"
+              " sleep 100 & kill $! && echo killed")
+    config = container_config("busybox", ["sh", "-c", script])
+    config.linux.security_context.capabilities.add_capabilities.append("ALL")
+    container = pod.start("", config=config)
+    log = read_log(wait_exited(podd, container).log_path)
+    assert log["stdout"] == b"done\nkilled\n", log
+    assert log["stderr"].count(b"ermission denied") == 4, log

@@ -320,10 +320,32 @@ static void test_apparmor_profile_needs_apparmor(void **state)
 {
     struct fixture *f = *state;
 
-    make(f); /* RuntimeDefault asks for nothing that must be there */
+    assert_true(str_empty(make(f)->process->apparmor_profile)); /* nobody asked for one */
+    f->config.security.apparmor.asked = true;
+    refuse(f, ERR_FAILED_PRECONDITION, "AppArmor is not enabled");
     f->config.security.apparmor.type = PROFILE_LOCALHOST;
     f->config.security.apparmor.localhost_ref = "localhost/mine";
     refuse(f, ERR_FAILED_PRECONDITION, "AppArmor is not enabled");
+}
+
+static void test_apparmor_default_is_for_the_unprivileged(void **state)
+{
+    struct fixture *f = *state;
+    struct security_config *s = &f->config.security;
+
+    f->kernel.apparmor = true;
+    assert_true(str_empty(make(f)->process->apparmor_profile)); /* not loaded, not asked for */
+    s->apparmor.asked = true;
+    refuse(f, ERR_FAILED_PRECONDITION, "could not load it");
+    f->in.apparmor_default_loaded = true;
+    assert_string_equal(make(f)->process->apparmor_profile, "podd-default");
+    s->apparmor.asked = false;
+    assert_string_equal(make(f)->process->apparmor_profile, "podd-default");
+    s->apparmor.type = PROFILE_UNCONFINED;
+    assert_true(str_empty(make(f)->process->apparmor_profile));
+    s->apparmor.type = PROFILE_RUNTIME_DEFAULT;
+    s->privileged = f->in.privileged_allowed = true;
+    assert_true(str_empty(make(f)->process->apparmor_profile));
 }
 
 /* ---- Mounts --------------------------------------------------------------------------------- */
@@ -566,6 +588,7 @@ int main(void)
         TEST(test_privileged_has_all_and_needs_a_privileged_pod),
         TEST(test_seccomp_profiles_fail_closed),
         TEST(test_apparmor_profile_needs_apparmor),
+        TEST(test_apparmor_default_is_for_the_unprivileged),
         TEST(test_default_mounts_in_order),
         TEST(test_own_mounts_beat_defaults_and_parents_come_first),
         TEST(test_bad_mounts_are_refused),
