@@ -61,6 +61,7 @@ void termination_of(struct termination *t, const struct member *m, const struct 
 void member_clear(struct member *m)
 {
     health_detach(m->health);
+    healthcheck_free(m->healthcheck);
     if (m->pull)
         image_pull_cancel(m->pull);
     termination_clear(&m->last);

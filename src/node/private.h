@@ -15,6 +15,7 @@
 
 #include "backoff.h"
 #include "env.h"
+#include "healthcheck.h"
 #include "manifest.h"
 
 #include "podd/node.h"
@@ -86,6 +87,7 @@ struct member {
     struct backoff crash, pull_backoff, create_backoff;
 
     struct health_container *health;
+    struct healthcheck *healthcheck; /* of its image, when the manifest has no probe */
     char *probed_id; /* the container that `probed` is about, of an earlier podd; NULL: none */
     struct probe_state probed[PROBE_KIND_COUNT];
     bool kill; /* a probe has failed for good */
@@ -243,6 +245,8 @@ void member_sync(struct member *m);          /* life.c */
 void member_start_life(struct member *m);    /* setup.c: pull, prepare, create, start */
 void member_attach_health(struct member *m); /* probes.c */
 void member_note_end(struct member *m);
+/* The manifest's, or what its image says; NULL: none. */
+const struct manifest_probe *member_probe(const struct member *m, enum probe_kind kind);
 /* Begins to end it; `grace` < 0: its own. A shorter grace hastens one under way. */
 void declared_delete(struct declared *d, int64_t grace); /* deletion.c */
 void deletion_sync(struct declared *d);

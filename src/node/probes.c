@@ -59,6 +59,27 @@ static void on_attempt(void *arg, enum probe_kind kind, enum probe_result result
     }
 }
 
+static bool has_probes(const struct member *m)
+{
+    return m->spec->startup || m->spec->readiness || m->spec->liveness;
+}
+
+const struct manifest_probe *member_probe(const struct member *m, enum probe_kind kind)
+{
+    return has_probes(m) ? container_probe(m->spec, kind) : healthcheck_probe(m->healthcheck, kind);
+}
+
+/* What the image of the current life says. Containers that are to end by themselves have none. */
+static void find_healthcheck(struct member *m)
+{
+    const struct container *c = member_container(m);
+    const struct image *image = c ? image_find(m->pod->node->config.images, c->image_id) : NULL;
+
+    healthcheck_free(take_ptr(m->healthcheck));
+    if (image && !has_probes(m) && (!m->init || m->sidecar))
+        m->healthcheck = healthcheck_new(&image->config);
+}
+
 void member_attach_health(struct member *m)
 {
     static const struct health_events events = {
@@ -71,9 +92,10 @@ void member_attach_health(struct member *m)
     struct probe_plan plans[PROBE_KIND_COUNT];
     struct pair_list env = {0};
 
+    find_healthcheck(m);
     member_environment(m, &env);
     for (int kind = 0; kind < PROBE_KIND_COUNT; kind++) {
-        const struct manifest_probe *p = container_probe(m->spec, kind);
+        const struct manifest_probe *p = member_probe(m, kind);
         if (!p)
             continue;
         probe_plan_make(m->spec, p, &env, &plans[kind]);

@@ -57,7 +57,7 @@ static Podd__V1__ProbeStatus *probe_message(const struct member *m, enum probe_k
 
     podd__v1__probe_status__init(status);
     status->kind = kind_number(kind);
-    status->description = probe_describe(m->spec, container_probe(m->spec, kind));
+    status->description = probe_describe(m->spec, member_probe(m, kind));
     if (!health_probe_state(m->health, kind, &state))
         return status;
     status->result = probe_result_number(state.last_result);
@@ -73,7 +73,7 @@ static void add_probes(const struct member *m, Podd__V1__ContainerStatus *to)
 {
     to->probes = xcalloc(PROBE_KIND_COUNT, sizeof(*to->probes));
     for (int kind = 0; kind < PROBE_KIND_COUNT; kind++)
-        if (container_probe(m->spec, kind))
+        if (member_probe(m, kind))
             to->probes[to->n_probes++] = probe_message(m, kind);
 }
 

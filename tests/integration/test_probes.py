@@ -9,7 +9,7 @@ import podd_pb2
 import pytest
 import yaml
 
-from lib import certs, health_server
+from lib import certs, health_server, images
 from lib.cri import wait_until
 
 SUCCESS, WARNING, FAILURE = (podd_pb2.PROBE_RESULT_SUCCESS, podd_pb2.PROBE_RESULT_WARNING,
@@ -142,3 +142,30 @@ def test_network_probes_need_no_route_and_cost_no_conntrack_entry(podd, apply, s
         subprocess.run(["ip", "route", "del", "blackhole", f"{address}/32"], check=True)
     table = pathlib.Path("/proc/net/nf_conntrack")
     assert not table.exists() or address not in table.read_text()
+
+
+def test_an_images_healthcheck_counts_when_the_manifest_has_no_probe(podd, apply, busybox_tar,
+                                                                     tmp_path):
+    layout = images.Layout(tmp_path / "layout")
+    check = {"Test": ["CMD-SHELL", "test $$ -gt 0 && test -e /tmp/ok"], "Interval": 1000000000,
+             "Timeout": 5000000000, "StartPeriod": 60000000000, "Retries": 1}
+    layout.tag(layout.image([busybox_tar.read_bytes()], {"Healthcheck": check}), "checked:1")
+    archive = tmp_path / "checked.tar"
+    layout.archive(archive)
+    podd.podctl("image", "import", archive, "--name", "checked:1")
+    try:
+        apply(manifest("checked", image="checked:1"))
+        wait_until(lambda: [p.attempts > 1 for p in main(podd, "checked").probes][:1] == [True])
+        assert not main(podd, "checked").ready
+        podd.podctl("exec", "checked", "--", "touch", "/tmp/ok")
+        wait_until(lambda: main(podd, "checked").ready, what="ready")
+        podd.podctl("exec", "checked", "--", "rm", "/tmp/ok")
+        wait_until(lambda: main(podd, "checked").restart_count == 1, 20, "a restart")
+
+        apply(manifest("own", image="checked:1", readinessProbe={"exec": {"command": ["true"]},
+                                                                 "periodSeconds": 1}))
+        wait_until(lambda: main(podd, "own").ready, what="ready")
+        assert [p.kind for p in main(podd, "own").probes] == [podd_pb2.READINESS]
+    finally:
+        podd.podctl("delete", "pod", "checked", "own", "--grace-period", "0", check=False)
+        podd.podctl("image", "rm", "checked:1", check=False)
