@@ -73,6 +73,43 @@ def test_raw_settings_are_written_and_bad_ones_named(podd, pod):
 
 
 @pytest.mark.cgroup_v2
+def test_every_kind_of_raw_setting_reaches_its_controller(podd, pod):
+    settings = {"memory.min": str(MIB), "memory.low": str(2 * MIB), "memory.oom.group": "1",
+                "cpu.max": "50000 100000", "cpu.max.burst": "20000", "cpu.idle": "0",
+                "io.weight": "default 50", "pids.max": "9", "hugetlb.2MB.max": str(4 * MIB),
+                "hugetlb.2MB.rsvd.max": str(2 * MIB), "cpuset.cpus": "0"}
+    config = sleeper()
+    config.linux.resources.unified.update(settings)
+    try:
+        container = pod.start("", config=config)
+    except grpc.RpcError as error:  # io.weight is bfq's or iocost's, which a kernel may lack
+        assert "io.weight" in error.details(), error.details()
+        del settings["io.weight"], config.linux.resources.unified["io.weight"]
+        container = pod.start("", config=config)
+    assert {file: cgroup_file(container, file) for file in settings} == settings
+
+
+@pytest.mark.cgroup_v2
+def test_limits_of_huge_pages_count_reservations_too(podd, pod):
+    config = sleeper()
+    config.linux.resources.hugepage_limits.add(page_size="2MB", limit=4 * MIB)
+    container = pod.start("", config=config)
+    assert cgroup_file(container, "hugetlb.2MB.max") == str(4 * MIB)
+    assert cgroup_file(container, "hugetlb.2MB.rsvd.max") == str(4 * MIB)
+
+
+@pytest.mark.cgroup_v2
+def test_a_frozen_container_can_be_stopped(podd, pod):
+    container = pod.start("", config=sleeper())
+    with open(f"/sys/fs/cgroup/podd/{container}/cgroup.freeze", "w", encoding="ascii") as f:
+        f.write("1")
+    wait_until(lambda: "frozen 1" in cgroup_file(container, "cgroup.events"), what="the freezing")
+    podd.runtime.StopContainer(cri.StopContainerRequest(container_id=container, timeout=1))
+    status = container_status(podd, container)
+    assert (status.state, status.exit_code) == (cri.CONTAINER_EXITED, 137)
+
+
+@pytest.mark.cgroup_v2
 def test_a_container_sees_its_own_cgroup_as_the_root(podd, pod):
     container = pod.start("", config=sleeper(memory_limit_in_bytes=64 * MIB))
     seen = exec_sync(podd, container, "sh", "-c", "cat /proc/1/cgroup; cat /sys/fs/cgroup/memory.max;"
