@@ -21,7 +21,12 @@ enum propagation {
     PROPAGATION_HOST_TO_CONTAINER,
     PROPAGATION_BIDIRECTIONAL
 };
-enum seccomp_type { SECCOMP_UNSET, SECCOMP_RUNTIME_DEFAULT, SECCOMP_UNCONFINED, SECCOMP_LOCALHOST };
+enum manifest_profile_type {
+    MANIFEST_PROFILE_UNSET,
+    MANIFEST_PROFILE_RUNTIME_DEFAULT,
+    MANIFEST_PROFILE_UNCONFINED,
+    MANIFEST_PROFILE_LOCALHOST
+};
 enum dns_policy {
     DNS_UNSET,
     DNS_CLUSTER_FIRST,
@@ -94,8 +99,8 @@ struct manifest_mount {
     int propagation; /* enum propagation */
 };
 
-struct seccomp_profile {
-    int type; /* enum seccomp_type */
+struct manifest_profile {
+    int type; /* enum manifest_profile_type */
     char *localhost;
 };
 struct manifest_capabilities {
@@ -105,7 +110,7 @@ struct container_security {
     struct opt_int user, group;
     struct opt_bool non_root, readonly_root, privileged, escalation;
     struct manifest_capabilities *capabilities;
-    struct seccomp_profile *seccomp;
+    struct manifest_profile *seccomp, *apparmor;
     int proc_mount; /* enum proc_mount */
 };
 
@@ -185,7 +190,7 @@ struct manifest_sysctl {
 struct pod_security {
     struct opt_int user, group, fs_group;
     struct opt_bool non_root;
-    struct seccomp_profile *seccomp;
+    struct manifest_profile *seccomp, *apparmor;
     struct int_list groups;
     int groups_policy;          /* enum groups_policy */
     struct object_list sysctls; /* of struct manifest_sysctl */

@@ -11,7 +11,7 @@
 static const char *const pull_words[] = {"Always", "IfNotPresent", "Never", NULL};
 static const char *const protocol_words[] = {"TCP", "UDP", "SCTP", NULL};
 static const char *const propagation_words[] = {"None", "HostToContainer", "Bidirectional", NULL};
-static const char *const seccomp_words[] = {"RuntimeDefault", "Unconfined", "Localhost", NULL};
+static const char *const profile_words[] = {"RuntimeDefault", "Unconfined", "Localhost", NULL};
 static const char *const scheme_words[] = {"HTTP", "HTTPS", NULL};
 static const char *const message_words[] = {"File", "FallbackToLogsOnError", NULL};
 static const char *const proc_words[] = {"Default", "Unmasked", NULL};
@@ -149,23 +149,29 @@ static const struct object_type mount_type = TYPE_OF(mount_fields);
 /* ---- securityContext ---------------------------------------------------------------------------
  */
 
-static int finish_seccomp(struct decode *d, const struct yaml_node *node, void *object)
+static int finish_profile(struct decode *d, const struct yaml_node *node, void *object)
 {
-    const struct seccomp_profile *p = object;
+    const struct manifest_profile *p = object;
 
-    if (p->type == SECCOMP_LOCALHOST && !p->localhost)
+    if (p->type == MANIFEST_PROFILE_LOCALHOST && !p->localhost)
         return decode_fail(d, node, "missing field %s.localhostProfile", decode_path(d));
-    if (p->type != SECCOMP_LOCALHOST && p->localhost)
+    if (p->type != MANIFEST_PROFILE_LOCALHOST && p->localhost)
         return decode_fail(d, node, "%s.localhostProfile needs type Localhost", decode_path(d));
     return 0;
 }
 
-#define S seccomp_profile
+#define S manifest_profile
 static const struct field seccomp_fields[] = {
     STRING("localhostProfile", localhost, .check = name_check_absolute_path),
-    ROW("type", FIELD_ENUM, type, .values = seccomp_words, REQUIRED),
+    ROW("type", FIELD_ENUM, type, .values = profile_words, REQUIRED),
 };
-const struct object_type seccomp_type_of = TYPE_OF(seccomp_fields, .finish = finish_seccomp);
+const struct object_type seccomp_type_of = TYPE_OF(seccomp_fields, .finish = finish_profile);
+
+static const struct field apparmor_fields[] = {
+    STRING("localhostProfile", localhost, .check = name_check_not_empty),
+    ROW("type", FIELD_ENUM, type, .values = profile_words, REQUIRED),
+};
+const struct object_type apparmor_type_of = TYPE_OF(apparmor_fields, .finish = finish_profile);
 #undef S
 
 #define S manifest_capabilities
@@ -190,7 +196,7 @@ static int finish_security(struct decode *d, const struct yaml_node *node, void 
 #define S container_security
 static const struct field security_fields[] = {
     BOOL("allowPrivilegeEscalation", escalation),
-    REFUSED("appArmorProfile", "podd does not choose AppArmor profiles for declared pods yet"),
+    OBJECT("appArmorProfile", apparmor, apparmor_type_of),
     OBJECT("capabilities", capabilities, capabilities_type),
     BOOL("privileged", privileged),
     ENUM("procMount", proc_mount, proc_words),

@@ -11,7 +11,7 @@
 #define NO_OBJECTS "podd has no ConfigMap and Secret objects yet"
 #define NO_WINDOWS "podd runs Linux containers only"
 
-extern const struct object_type seccomp_type_of;
+extern const struct object_type apparmor_type_of, seccomp_type_of;
 
 static const char *const restart_words[] = {"Always", "OnFailure", "Never", NULL};
 static const char *const dns_words[] = {"ClusterFirst", "ClusterFirstWithHostNet", "Default",
@@ -153,7 +153,7 @@ static const struct object_type sysctl_type = TYPE_OF(sysctl_fields);
 
 #define S pod_security
 static const struct field pod_security_fields[] = {
-    REFUSED("appArmorProfile", "podd does not choose AppArmor profiles for declared pods yet"),
+    OBJECT("appArmorProfile", apparmor, apparmor_type_of),
     INT("fsGroup", fs_group, 0, INT32_MAX),
     ONLY("fsGroupChangePolicy", "Always", "podd sets the group of a volume when it makes it"),
     INT("runAsGroup", group, 0, INT32_MAX),

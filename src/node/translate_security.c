@@ -42,21 +42,45 @@ static void plan_paths(struct container_plan *p, const struct container_security
 static void plan_seccomp(struct security_config *to, const struct container_security *own,
                          const struct pod_security *pod)
 {
-    const struct seccomp_profile *profile = own && own->seccomp   ? own->seccomp
-                                            : pod && pod->seccomp ? pod->seccomp
-                                                                  : NULL;
+    const struct manifest_profile *profile = own && own->seccomp   ? own->seccomp
+                                             : pod && pod->seccomp ? pod->seccomp
+                                                                   : NULL;
 
-    switch (profile ? (enum seccomp_type)profile->type : SECCOMP_UNSET) {
-    case SECCOMP_UNSET:
-    case SECCOMP_RUNTIME_DEFAULT:
+    switch (profile ? (enum manifest_profile_type)profile->type : MANIFEST_PROFILE_UNSET) {
+    case MANIFEST_PROFILE_UNSET:
+    case MANIFEST_PROFILE_RUNTIME_DEFAULT:
         to->seccomp.type = to->privileged ? PROFILE_UNCONFINED : PROFILE_RUNTIME_DEFAULT;
         break;
-    case SECCOMP_UNCONFINED:
+    case MANIFEST_PROFILE_UNCONFINED:
         to->seccomp.type = PROFILE_UNCONFINED;
         break;
-    case SECCOMP_LOCALHOST:
+    case MANIFEST_PROFILE_LOCALHOST:
         to->seccomp.type = PROFILE_LOCALHOST;
         to->seccomp.localhost_ref = profile->localhost;
+        break;
+    }
+}
+
+/* Nothing said is the zero value: the default profile where there is one. */
+static void plan_apparmor(struct security_config *to, const struct container_security *own,
+                          const struct pod_security *pod)
+{
+    const struct manifest_profile *profile = own && own->apparmor   ? own->apparmor
+                                             : pod && pod->apparmor ? pod->apparmor
+                                                                    : NULL;
+
+    to->apparmor.asked = profile != NULL;
+    switch (profile ? (enum manifest_profile_type)profile->type : MANIFEST_PROFILE_UNSET) {
+    case MANIFEST_PROFILE_UNSET:
+    case MANIFEST_PROFILE_RUNTIME_DEFAULT:
+        to->apparmor.type = PROFILE_RUNTIME_DEFAULT;
+        break;
+    case MANIFEST_PROFILE_UNCONFINED:
+        to->apparmor.type = PROFILE_UNCONFINED;
+        break;
+    case MANIFEST_PROFILE_LOCALHOST:
+        to->apparmor.type = PROFILE_LOCALHOST;
+        to->apparmor.localhost_ref = profile->localhost;
         break;
     }
 }
@@ -180,5 +204,6 @@ int security_plan(const struct manifest_container *c, const struct container_pla
     }
     plan_paths(ret, own);
     plan_seccomp(to, own, spec->security);
+    plan_apparmor(to, own, spec->security);
     return plan_user(ret, own, spec->security, place->image_user, e);
 }

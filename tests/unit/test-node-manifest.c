@@ -150,6 +150,15 @@ static void a_missing_field_is_named(void **state)
     assert_refused(POD "  containers: [{name: c}]\n",
                    "web.yaml:5:16: missing field spec.containers[0].image");
     assert_refused(POD "  restartPolicy: Never\n", "web.yaml:5:3: missing field spec.containers");
+    assert_refused(POD "  securityContext: {appArmorProfile: {type: Localhost}}\n"
+                       "  containers: [{name: c, image: i}]\n",
+                   "web.yaml:5:38: missing field "
+                   "spec.securityContext.appArmorProfile.localhostProfile");
+    assert_refused(
+        POD "  securityContext: {appArmorProfile: {type: Unconfined, localhostProfile: a}}\n"
+            "  containers: [{name: c, image: i}]\n",
+        "web.yaml:5:38: spec.securityContext.appArmorProfile.localhostProfile needs type "
+        "Localhost");
     assert_refused(POD "  containers: []\n", "web.yaml:5:15: spec.containers must not be empty");
     assert_refused("apiVersion: v1\nkind: Pod\nmetadata: {}\nspec: {}\n",
                    "web.yaml:3:11: missing field metadata.name");

@@ -160,6 +160,8 @@ static void defaults_confine(void **state)
     const struct security_config *s = &p.config.security;
 
     assert_int_equal(s->seccomp.type, PROFILE_RUNTIME_DEFAULT);
+    assert_int_equal(s->apparmor.type, PROFILE_RUNTIME_DEFAULT);
+    assert_false(s->apparmor.asked);
     assert_false(s->no_new_privs);
     assert_false(s->has_run_as_user);
     assert_true(strv_len(s->masked_paths) >= 12);
@@ -174,7 +176,8 @@ static void the_container_wins_over_the_pod(void **state)
     struct manifests m = parse(
         HEAD
         "  securityContext: {runAsUser: 5, runAsGroup: 6, fsGroup: 7, supplementalGroups: "
-        "[8], seccompProfile: {type: Unconfined}}\n  containers: [{name: c, image: i, "
+        "[8], seccompProfile: {type: Unconfined}, appArmorProfile: {type: Localhost, "
+        "localhostProfile: web}}\n  containers: [{name: c, image: i, "
         "securityContext: {runAsUser: 9, allowPrivilegeEscalation: false, capabilities: {drop: "
         "[ALL]}}}]\n");
     struct container_plan p = plan(&m, NULL);
@@ -186,6 +189,9 @@ static void the_container_wins_over_the_pod(void **state)
     assert_int_equal(s->supplemental_groups[0], 8);
     assert_int_equal(s->supplemental_groups[1], 7);
     assert_int_equal(s->seccomp.type, PROFILE_UNCONFINED);
+    assert_int_equal(s->apparmor.type, PROFILE_LOCALHOST);
+    assert_string_equal(s->apparmor.localhost_ref, "web");
+    assert_true(s->apparmor.asked);
     assert_true(s->no_new_privs);
     assert_string_equal(s->drop_capabilities[0], "ALL");
     container_plan_free(&p);
