@@ -324,6 +324,7 @@ Podd__V1__ProbeResult probe_result_number(enum probe_result result);
 /* ---- The service -------------------------------------------------------------------------------
  */
 
+void node_status_reply(struct node *n, struct rpc_call *call); /* node_status.c */
 void apply_run(struct node *n, struct rpc_call *call, const Podd__V1__ApplyRequest *request);
 void applies_close(struct node *n);
 struct probe_plan;

@@ -4,8 +4,6 @@
 #include "object.h"
 #include "private.h"
 
-#include <sys/utsname.h>
-
 void call_fail(struct rpc_call *call, enum err_code code, const char *fmt, ...)
 {
     _cleanup_err_ struct err e = ERR_INIT;
@@ -26,43 +24,9 @@ const char *namespace_or_default(const char *namespace_)
 /* ---- The node ----------------------------------------------------------------------------------
  */
 
-static void count_running(void *arg, const struct container *c)
-{
-    uint32_t *count = arg;
-    *count += c->state == CONTAINER_RUNNING;
-}
-
-static void count_ready(void *arg, const struct sandbox *s)
-{
-    uint32_t *count = arg;
-    *count += s->state == SANDBOX_READY;
-}
-
 static void call_get_node(struct rpc_call *call, const ProtobufCMessage *request, void *ctx)
 {
-    struct node *n = ctx;
-    Podd__V1__GetNodeResponse response = PODD__V1__GET_NODE_RESPONSE__INIT;
-    _cleanup_err_ struct err e = ERR_INIT;
-    struct utsname kernel;
-
-    if (uname(&kernel) < 0) {
-        call_fail(call, ERR_INTERNAL, "uname: %m");
-        return;
-    }
-    response.name = n->hostname;
-    response.version = (char *)PODD_VERSION;
-    response.kernel_version = kernel.release;
-    response.started_at = n->started_at;
-    response.ready = n->started && !n->halted && net_status(n->config.net, &e) == 0;
-    if (!n->started)
-        response.reason = (char *)"podd is still finding out what runs";
-    else if (n->halted)
-        response.reason = (char *)"podd is stopping its pods";
-    else
-        response.reason = (char *)err_text(&e);
-    sandbox_for_each(n->config.pods, count_ready, &response.pods);
-    container_for_each(n->config.pods, count_running, &response.containers_running);
-    rpc_reply(call, &response.base);
+    node_status_reply(ctx, call);
 }
 
 /* ---- Pods --------------------------------------------------------------------------------------

@@ -1,8 +1,11 @@
 """The server as a whole: version, status, health, methods of later, bad bytes."""
+import os
+
 import cri_pb2 as cri
 import grpc
 import health_pb2
 import health_pb2_grpc
+import podd_pb2
 import pytest
 
 from lib.cri import code_of
@@ -51,3 +54,17 @@ def test_the_socket_is_roots_only(podd):
     assert podd.socket.stat().st_mode & 0o777 == 0o600
     assert podd.root.stat().st_mode & 0o777 == 0o700
     assert podd.state.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_node_says_what_it_is_and_has(podd):
+    node = podd.api.GetNode(podd_pb2.GetNodeRequest())
+    machine, disk = os.uname(), os.statvfs(podd.root)
+    assert (node.name, node.kernel_version, node.architecture) == \
+        (machine.nodename, machine.release, machine.machine)
+    assert node.capacity.cpu_millis == os.sysconf("SC_NPROCESSORS_ONLN") * 1000
+    assert abs(node.capacity.memory - os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) < 1 << 20
+    assert node.capacity.disk == disk.f_blocks * disk.f_frsize
+    assert 0 < node.allocatable.disk <= node.capacity.disk
+    assert [c.type for c in node.conditions] == ["Ready", "NetworkReady", "DiskPressure"]
+    assert node.ready and node.conditions[0].status and node.conditions[1].status
+    assert "127.0.0.1" not in node.addresses
