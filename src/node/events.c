@@ -14,6 +14,7 @@ struct event {
     bool warning;
     int64_t first_time, last_time;
     uint32_t count;
+    uint64_t version;
 };
 
 struct follower {
@@ -27,14 +28,17 @@ struct events {
     struct list history;   /* of struct event, the latest last */
     struct list followers; /* of struct follower */
     size_t count;
+    uint64_t version; /* of the last event */
+    uint64_t floor;   /* nothing after this version is forgotten */
 };
 
-struct events *events_new(void)
+struct events *events_new(uint64_t version)
 {
     struct events *ev = xnew(struct events);
 
     list_init(&ev->history);
     list_init(&ev->followers);
+    ev->version = ev->floor = version;
     return ev;
 }
 
@@ -74,6 +78,7 @@ static bool send_event(struct rpc_call *call, const struct event *event)
     message.first_time = event->first_time;
     message.last_time = event->last_time;
     message.count = event->count;
+    message.resource_version = event->version;
     message.warning = event->warning;
     message.namespace_ = event->namespace_;
     message.pod = event->pod;
@@ -136,7 +141,9 @@ static struct event *event_new(struct events *ev, const struct declared *d, cons
     event->first_time = time_now_ns();
     list_init(&event->item);
     if (++ev->count > EVENTS_MAX) {
-        event_free(container_of(ev->history.next, struct event, item));
+        struct event *oldest = container_of(ev->history.next, struct event, item);
+        ev->floor = oldest->version;
+        event_free(oldest);
         ev->count--;
     }
     return event;
@@ -158,6 +165,7 @@ void event_add(struct declared *d, const struct member *m, bool warning, const c
         event = event_new(ev, d, container, reason, message);
     event->warning = warning;
     event->count++;
+    event->version = ++ev->version;
     event->last_time = time_now_ns();
     list_remove(&event->item);
     list_append(&ev->history, &event->item);
@@ -179,10 +187,18 @@ static void on_gone(void *arg)
 void events_list(struct node *n, struct rpc_call *call, const Podd__V1__ListEventsRequest *request)
 {
     struct events *ev = n->events;
+    uint64_t version = request->resource_version;
 
+    if (version && (version < ev->floor || version > ev->version)) {
+        call_fail(call, ERR_OUT_OF_RANGE,
+                  "not all events since resource_version %llu are known any more; list them all",
+                  (unsigned long long)version);
+        return;
+    }
     list_for_each (it, &ev->history) {
         const struct event *event = container_of(it, struct event, item);
-        if (is_wanted(event, request->namespace_, request->pod) && !send_event(call, event)) {
+        if (event->version > version && is_wanted(event, request->namespace_, request->pod) &&
+            !send_event(call, event)) {
             call_fail(call, ERR_RESOURCE_EXHAUSTED, "this reader of events is too slow");
             return;
         }

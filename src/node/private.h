@@ -288,7 +288,8 @@ void adopt_all(struct node *n);
 /* ---- Events and watches ------------------------------------------------------------------------
  */
 
-struct events *events_new(void);
+/* Versions grow from this one. */
+struct events *events_new(uint64_t version);
 void events_free(struct events *ev);
 /* One thing that happened to the pod; the same again is counted. */
 void event_add(struct declared *d, const struct member *m, bool warning, const char *reason,

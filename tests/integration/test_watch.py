@@ -111,3 +111,20 @@ def test_a_watch_that_is_never_read_is_cut_off(podd, no_leaks):
     assert fault.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
     late = catch_up(podd, last)[0]
     assert late and all(kind == DELETED for kind, _ in late)
+
+
+def test_events_go_on_after_the_last_one_read(podd, no_leaks):
+    def events(version=0):
+        return list(podd.api.ListEvents(podd_pb2.ListEventsRequest(resource_version=version)))
+    apply(podd, manifest("told"))
+    wait_until(lambda: running(podd, "told"))
+    before = events()
+    versions = [e.resource_version for e in before]
+    assert versions == sorted(set(versions)) and events(versions[-1]) == []
+    assert events(versions[0]) == before[1:]
+    delete(podd, "told")
+    assert "Killing" in [e.reason for e in events(versions[-1])]
+    for version in (1, 1 << 62):
+        with pytest.raises(grpc.RpcError) as fault:
+            events(version)
+        assert fault.value.code() == grpc.StatusCode.OUT_OF_RANGE
