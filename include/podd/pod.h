@@ -64,6 +64,8 @@ struct mount_config {
     /* host_path must exist: a missing one is ERR_FAILED_PRECONDITION, not a directory made by
      * mistake. Who wants one made makes it. */
     const char *container_path, *host_path;
+    const char *sub_path; /* below host_path, which no link in it can leave; NULL: all of it */
+    mode_t file_type;     /* what host_path must be (S_IFDIR, ...), or 0 */
     bool readonly, recursive_readonly, selinux_relabel;
     enum mount_propagation propagation;
     const struct id_range *uid_maps, *gid_maps;

@@ -76,8 +76,8 @@ static struct declared *make_remains(struct node *n, const struct sandbox *s)
 }
 
 struct sweep_job {
-    char *dir;
-    char **names; /* strv */
+    char *dir, *memory_dir;
+    char **names, **memory_names; /* strv */
 };
 
 static void sweep_work(void *arg)
@@ -90,6 +90,12 @@ static void sweep_work(void *arg)
         if (tree_remove(AT_FDCWD, path, &e) < 0)
             log_warn("node", NULL, "remove volumes that no pod owns: %s", err_text(&e));
     }
+    for (char **name = job->memory_names; name && *name; name++) {
+        _cleanup_free_ char *path = xasprintf("%s/%s", job->memory_dir, *name);
+        _cleanup_err_ struct err e = ERR_INIT;
+        if (volumes_remove_memory(path, &e) < 0)
+            log_warn("node", NULL, "remove volumes that no pod owns: %s", err_text(&e));
+    }
 }
 
 static void sweep_done(void *arg)
@@ -97,8 +103,25 @@ static void sweep_done(void *arg)
     struct sweep_job *job = arg;
 
     free(job->dir);
+    free(job->memory_dir);
     strv_free(job->names);
+    strv_free(job->memory_names);
     free(job);
+}
+
+/* The entries of a directory of volumes that are of no pod. Missing: none was ever made. */
+static char **find_ownerless(struct node *n, const char *dir)
+{
+    DIR *stream = opendir(dir);
+    char **names = NULL;
+
+    for (struct dirent *entry; stream && (entry = readdir(stream));)
+        if (!str_equal(entry->d_name, ".") && !str_equal(entry->d_name, "..") &&
+            !map_get(n->uids, entry->d_name))
+            strv_push(&names, entry->d_name);
+    if (stream)
+        closedir(stream);
+    return names;
 }
 
 /* Volumes of pods that are gone: a crash came between their record and their files. Looked for
@@ -108,13 +131,9 @@ static void sweep_volumes(struct node *n)
     struct sweep_job *job = xnew(struct sweep_job);
 
     job->dir = xasprintf("%s/volumes", n->config.root);
-    DIR *stream = opendir(job->dir); /* missing: no pod has ever been declared */
-    for (struct dirent *entry; stream && (entry = readdir(stream));)
-        if (!str_equal(entry->d_name, ".") && !str_equal(entry->d_name, "..") &&
-            !map_get(n->uids, entry->d_name))
-            strv_push(&job->names, entry->d_name);
-    if (stream)
-        closedir(stream);
+    job->memory_dir = xasprintf("%s/volumes", n->config.state);
+    job->names = find_ownerless(n, job->dir);
+    job->memory_names = find_ownerless(n, job->memory_dir);
     loop_work(n->config.loop, sweep_work, sweep_done, job);
 }
 

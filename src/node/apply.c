@@ -204,6 +204,7 @@ static void relabel(struct apply *a, struct declared *d, struct pod_manifest *ma
     d->on_saved_arg = a;
     declared_touch(d);
     store_save(d);
+    volumes_refresh(d);
 }
 
 static void apply_pod(struct node *n, struct apply *a, struct pod_manifest *manifest_take)

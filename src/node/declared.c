@@ -185,6 +185,9 @@ void declared_objects_changed(struct declared *d)
     for (size_t i = 0; i < d->n_members; i++)
         if (str_equal(d->members[i].waiting, "CreateContainerConfigError"))
             d->members[i].due = 0;
+    if (d->trouble)
+        d->sandbox_due = 0;
+    volumes_refresh(d);
     declared_kick(d);
 }
 

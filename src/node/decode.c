@@ -128,7 +128,7 @@ static int decode_number(struct decode *d, const struct field *f, const struct y
 {
     if (tree_type(node) != TREE_INT)
         return fail_type(d, node, "a whole number");
-    if (parse_int(node->text, f->min, f->max, ret) < 0) {
+    if (tree_int(node, f->min, f->max, ret) < 0) {
         if (f->max == INT64_MAX || f->max == INT32_MAX)
             return decode_fail(d, node, "%s must be at least %lld, not %s", decode_path(d),
                                (long long)f->min, node->text);
@@ -159,7 +159,11 @@ static int decode_enum(struct decode *d, const struct field *f, const struct yam
             *ret = i + 1;
             return 0;
         }
-        strbuf_addf(&words, "%s%s", i == 0 ? "" : f->values[i + 1] ? ", " : " or ", f->values[i]);
+        strbuf_addf(&words, "%s%s",
+                    i == 0             ? ""
+                    : f->values[i + 1] ? ", "
+                                       : " or ",
+                    *f->values[i] ? f->values[i] : "\"\"");
     }
     return decode_fail(d, node, "%s must be %s, not \"%s\"", decode_path(d), words.data,
                        node->text);

@@ -129,6 +129,13 @@ static char *resource_value(const struct manifest_container *c, const struct res
     return xasprintf("%lld", (long long)(amount / divisor + (amount % divisor != 0)));
 }
 
+char *env_source_value(const struct env_source *from, const struct manifest_container *c,
+                       const struct env_context *context)
+{
+    return from->field ? field_value(from->field, context)
+                       : resource_value(c, from->resource, context);
+}
+
 /* ---- ConfigMaps and Secrets --------------------------------------------------------------------
  */
 
@@ -227,10 +234,8 @@ static int variable_value(const struct manifest_container *c, const struct manif
 {
     if (!env->from)
         *ret = expand_text(env->value ? env->value : "", before->items, before->count);
-    else if (env->from->field)
-        *ret = field_value(env->from->field, context);
-    else if (env->from->resource)
-        *ret = resource_value(c, env->from->resource, context);
+    else if (env->from->field || env->from->resource)
+        *ret = env_source_value(env->from, c, context);
     else if (env->from->config_map)
         return key_value(env->from->config_map, OBJECT_CONFIG_MAP, context, ret, e);
     else

@@ -28,6 +28,10 @@ struct env_context {
 
 /* NULL, or what is wrong with a source ("fieldRef ..."). */
 const char *env_source_check(const struct env_source *from, const struct pod_spec *spec);
+/* The value of a fieldRef or resourceFieldRef; c: the container that a resourceFieldRef without a
+ * name means. Caller frees. */
+char *env_source_value(const struct env_source *from, const struct manifest_container *c,
+                       const struct env_context *context);
 /* The variables: those of envFrom, then those of env, each of these expanded by the ones of env
  * before it. A later one of a name takes the place of an earlier one. ERR_FAILED_PRECONDITION: an
  * object or a key of one is missing. */

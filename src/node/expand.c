@@ -49,6 +49,20 @@ char *expand_text(const char *text, const struct key_value *vars, size_t n_vars)
     return strbuf_take(&out);
 }
 
+char *expand_strict(const char *text, const struct key_value *vars, size_t n_vars,
+                    char **ret_missing)
+{
+    for (const char *s = strchr(text, '$'); s; s = strchr(s, '$')) {
+        const char *end = s[1] == '(' ? strchr(s + 2, ')') : NULL;
+        if (end && !find_value(vars, n_vars, s + 2, (size_t)(end - s) - 2)) {
+            *ret_missing = xstrndup(s + 2, (size_t)(end - s) - 2);
+            return NULL;
+        }
+        s += s[1] == '$' ? 2 : 1;
+    }
+    return expand_text(text, vars, n_vars);
+}
+
 char **expand_strv(char *const *v, const struct key_value *vars, size_t n_vars)
 {
     char **ret = NULL;

@@ -112,7 +112,7 @@ static void begin_next(struct member *m, const struct container *c, int64_t now)
     free(take_ptr(m->id));
     m->attempt++;
     m->end_noted = false;
-    m->image_ready = false;
+    m->images_ready = 0;
     m->due = 0;
     m->waiting = NULL;
     remove_older(m);

@@ -36,6 +36,7 @@ enum dns_policy {
 };
 enum host_path_type {
     HOST_PATH_UNSET,
+    HOST_PATH_ANY,
     HOST_PATH_DIRECTORY_OR_CREATE,
     HOST_PATH_DIRECTORY,
     HOST_PATH_FILE_OR_CREATE,
@@ -43,6 +44,13 @@ enum host_path_type {
     HOST_PATH_SOCKET,
     HOST_PATH_CHAR_DEVICE,
     HOST_PATH_BLOCK_DEVICE
+};
+enum medium { MEDIUM_UNSET, MEDIUM_DEFAULT, MEDIUM_MEMORY };
+enum recursive_readonly {
+    RECURSIVE_UNSET,
+    RECURSIVE_DISABLED,
+    RECURSIVE_IF_POSSIBLE,
+    RECURSIVE_ENABLED
 };
 enum message_policy { MESSAGE_UNSET, MESSAGE_FILE, MESSAGE_FALLBACK_TO_LOGS };
 enum groups_policy { GROUPS_UNSET, GROUPS_MERGE, GROUPS_STRICT };
@@ -94,9 +102,10 @@ struct manifest_resources {
 };
 
 struct manifest_mount {
-    char *name, *path, *sub_path;
+    char *name, *path, *sub_path, *sub_path_expr;
     struct opt_bool readonly;
-    int propagation; /* enum propagation */
+    int propagation;        /* enum propagation */
+    int recursive_readonly; /* enum recursive_readonly */
 };
 
 struct manifest_profile {
@@ -161,16 +170,55 @@ struct manifest_container {
 };
 
 struct volume_empty_dir {
-    char *medium;
+    int medium; /* enum medium */
+    struct quantity size_limit;
 };
 struct volume_host_path {
     char *path;
     int type; /* enum host_path_type */
 };
+/* A key of an object as a file. */
+struct key_to_path {
+    char *key, *path;
+    struct opt_int mode;
+};
+/* A ConfigMap or Secret as files. As a volume of its own the name of a Secret is `secret_name`. */
+struct volume_object {
+    char *name, *secret_name;
+    struct object_list items; /* of struct key_to_path; none: every key */
+    struct opt_int default_mode;
+    struct opt_bool optional;
+};
+struct downward_file {
+    char *path;
+    struct field_ref *field;
+    struct resource_ref *resource;
+    struct opt_int mode;
+};
+struct volume_downward {
+    struct object_list items; /* of struct downward_file */
+    struct opt_int default_mode;
+};
+struct projected_source {
+    struct volume_object *config_map, *secret;
+    struct volume_downward *downward;
+};
+struct volume_projected {
+    struct object_list sources; /* of struct projected_source */
+    struct opt_int default_mode;
+};
+struct volume_image {
+    char *reference;
+    int pull; /* enum pull_policy */
+};
 struct manifest_volume {
     char *name;
     struct volume_empty_dir *empty_dir;
     struct volume_host_path *host_path;
+    struct volume_object *config_map, *secret;
+    struct volume_downward *downward;
+    struct volume_projected *projected;
+    struct volume_image *image;
 };
 
 struct dns_option {
@@ -310,9 +358,10 @@ void object_value_free(struct bytes *value);
 /* The same content: another apply of it changes nothing. */
 bool object_same_data(const struct object_manifest *a, const struct object_manifest *b);
 
-/* ---- The tables (manifest_pod.c, manifest_container.c) --------------------------------------- */
+/* ---- The tables (manifest_pod.c, manifest_container.c, manifest_volume.c) -------------------- */
 
-extern const struct object_type pod_type, metadata_type;
+extern const struct object_type pod_type, metadata_type, volume_type;
+extern const struct object_type field_ref_type, resource_ref_type;
 extern const struct object_type container_type, init_container_type, ephemeral_container_type;
 extern const struct object_type *const object_types[OBJECT_KIND_COUNT];
 

@@ -6,6 +6,7 @@
 #include "env.h"
 #include "manifest.h"
 #include "tree.h"
+#include "volume_payload.h"
 
 #define NAMES_LENGTH_MAX 200 /* of namespace and name: with a uid they are file names */
 #define NAMESERVERS_MAX 3
@@ -265,8 +266,40 @@ int manifest_check_ephemeral(struct decode *d, const struct yaml_node *document,
 /* ---- The pod -----------------------------------------------------------------------------------
  */
 
+static int check_downward(struct decode *d, const struct yaml_node *node,
+                          const struct volume_downward *v, const struct pod_spec *s, size_t i)
+{
+    const struct downward_file *items = v ? v->items.items : NULL;
+
+    for (size_t k = 0; v && k < v->items.count; k++) {
+        const char *wrong = downward_check(&items[k], s);
+        if (wrong)
+            return decode_fail(d, at_item(node, "items", k),
+                               "spec.volumes[%zu]: downwardAPI items[%zu].%s", i, k, wrong);
+    }
+    return 0;
+}
+
+static int check_volume_sources(struct decode *d, const struct yaml_node *node,
+                                const struct manifest_volume *v, const struct pod_spec *s, size_t i)
+{
+    const struct yaml_node *projected = tree_child(node, "projected");
+    const struct projected_source *sources = v->projected ? v->projected->sources.items : NULL;
+
+    if (check_downward(d, tree_child(node, "downwardAPI"), v->downward, s, i) < 0)
+        return -1;
+    for (size_t k = 0; v->projected && k < v->projected->sources.count; k++)
+        if (check_downward(d, tree_child(at_item(projected, "sources", k), "downwardAPI"),
+                           sources[k].downward, s, i) < 0)
+            return -1;
+    return 0;
+}
+
 static int check_volumes(struct decode *d, const struct yaml_node *spec, const struct pod_spec *s)
 {
+    for (size_t i = 0; i < s->volumes.count; i++)
+        if (check_volume_sources(d, at_item(spec, "volumes", i), spec_volume(s, i), s, i) < 0)
+            return -1;
     for (size_t i = 0; i < s->volumes.count; i++)
         for (size_t k = 0; k < i; k++)
             if (str_equal(spec_volume(s, i)->name, spec_volume(s, k)->name))

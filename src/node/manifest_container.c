@@ -12,6 +12,7 @@ static const char *const pull_words[] = {"Always", "IfNotPresent", "Never", NULL
 static const char *const protocol_words[] = {"TCP", "UDP", "SCTP", NULL};
 static const char *const propagation_words[] = {"None", "HostToContainer", "Bidirectional", NULL};
 static const char *const profile_words[] = {"RuntimeDefault", "Unconfined", "Localhost", NULL};
+static const char *const recursive_words[] = {"Disabled", "IfPossible", "Enabled", NULL};
 static const char *const scheme_words[] = {"HTTP", "HTTPS", NULL};
 static const char *const message_words[] = {"File", "FallbackToLogsOnError", NULL};
 static const char *const proc_words[] = {"Default", "Unmasked", NULL};
@@ -25,7 +26,7 @@ static const struct field field_ref_fields[] = {
     ONLY("apiVersion", "v1", "that is the only version there is"),
     STRING("fieldPath", path, REQUIRED, .check = name_check_not_empty),
 };
-static const struct object_type field_ref_type = TYPE_OF(field_ref_fields);
+const struct object_type field_ref_type = TYPE_OF(field_ref_fields);
 #undef S
 
 #define S resource_ref
@@ -34,7 +35,7 @@ static const struct field resource_ref_fields[] = {
     QUANTITY("divisor", divisor),
     STRING("resource", resource, REQUIRED, .check = name_check_not_empty),
 };
-static const struct object_type resource_ref_type = TYPE_OF(resource_ref_fields);
+const struct object_type resource_ref_type = TYPE_OF(resource_ref_fields);
 #undef S
 
 #define S key_ref
@@ -132,18 +133,33 @@ static const struct field resources_fields[] = {
 static const struct object_type resources_type = TYPE_OF(resources_fields);
 #undef S
 
+static int finish_mount(struct decode *d, const struct yaml_node *node, void *object)
+{
+    const struct manifest_mount *m = object;
+
+    if (m->sub_path && m->sub_path_expr)
+        return decode_fail(d, node, "%s has both subPath and subPathExpr", decode_path(d));
+    if (m->recursive_readonly <= RECURSIVE_DISABLED)
+        return 0;
+    if (!m->readonly.value)
+        return decode_fail(d, node, "%s.recursiveReadOnly needs readOnly: true", decode_path(d));
+    if (m->propagation > PROPAGATION_NONE)
+        return decode_fail(d, node, "%s.recursiveReadOnly needs mountPropagation None",
+                           decode_path(d));
+    return 0;
+}
+
 #define S manifest_mount
 static const struct field mount_fields[] = {
     STRING("mountPath", path, REQUIRED, .check = name_check_absolute_path),
     ENUM("mountPropagation", propagation, propagation_words),
     STRING("name", name, REQUIRED, .check = name_check_dns_label),
     BOOL("readOnly", readonly),
-    ONLY("recursiveReadOnly", "Disabled",
-         "podd does not make declared mounts recursively read-only yet"),
-    REFUSED("subPath", "podd does not mount a part of a volume yet"),
-    REFUSED("subPathExpr", "podd does not mount a part of a volume yet"),
+    ENUM("recursiveReadOnly", recursive_readonly, recursive_words),
+    STRING("subPath", sub_path, .check = name_check_relative_path),
+    STRING("subPathExpr", sub_path_expr, .check = name_check_relative_path),
 };
-static const struct object_type mount_type = TYPE_OF(mount_fields);
+static const struct object_type mount_type = TYPE_OF(mount_fields, .finish = finish_mount);
 #undef S
 
 /* ---- securityContext ---------------------------------------------------------------------------

@@ -7,8 +7,6 @@
 #include "names.h"
 
 #define NO_SCHEDULER "podd is one node, nothing is scheduled"
-#define NO_CLOUD "podd has no such storage driver; use hostPath for what is mounted on the node"
-#define NO_OBJECTS "podd has no ConfigMap and Secret objects yet"
 #define NO_WINDOWS "podd runs Linux containers only"
 
 extern const struct object_type apparmor_type_of, seccomp_type_of;
@@ -16,9 +14,6 @@ extern const struct object_type apparmor_type_of, seccomp_type_of;
 static const char *const restart_words[] = {"Always", "OnFailure", "Never", NULL};
 static const char *const dns_words[] = {"ClusterFirst", "ClusterFirstWithHostNet", "Default",
                                         "None", NULL};
-static const char *const host_path_words[] = {
-    "DirectoryOrCreate", "Directory", "FileOrCreate", "File", "Socket", "CharDevice",
-    "BlockDevice",       NULL};
 static const char *const groups_words[] = {"Merge", "Strict", NULL};
 
 /* ---- metadata ----------------------------------------------------------------------------------
@@ -44,72 +39,6 @@ static const struct field metadata_fields[] = {
     IGNORED("uid"),
 };
 const struct object_type metadata_type = TYPE_OF(metadata_fields);
-#undef S
-
-/* ---- volumes -----------------------------------------------------------------------------------
- */
-
-#define S volume_empty_dir
-static const struct field empty_dir_fields[] = {
-    REFUSED("medium", "podd makes emptyDir volumes on disk only yet"),
-    REFUSED("sizeLimit", "podd does not limit the size of volumes yet"),
-};
-static const struct object_type empty_dir_type = TYPE_OF(empty_dir_fields);
-#undef S
-
-#define S volume_host_path
-static const struct field host_path_fields[] = {
-    STRING("path", path, REQUIRED, .check = name_check_absolute_path),
-    ENUM("type", type, host_path_words),
-};
-static const struct object_type host_path_type_of = TYPE_OF(host_path_fields);
-#undef S
-
-static int finish_volume(struct decode *d, const struct yaml_node *node, void *object)
-{
-    const struct manifest_volume *v = object;
-
-    if ((v->empty_dir != NULL) + (v->host_path != NULL) != 1)
-        return decode_fail(d, node, "%s must have exactly one source: emptyDir or hostPath",
-                           decode_path(d));
-    return 0;
-}
-
-#define S manifest_volume
-static const struct field volume_fields[] = {
-    REFUSED("awsElasticBlockStore", NO_CLOUD),
-    REFUSED("azureDisk", NO_CLOUD),
-    REFUSED("azureFile", NO_CLOUD),
-    REFUSED("cephfs", NO_CLOUD),
-    REFUSED("cinder", NO_CLOUD),
-    REFUSED("configMap", NO_OBJECTS),
-    REFUSED("csi", NO_CLOUD),
-    REFUSED("downwardAPI", "podd has no downwardAPI volumes yet; env with fieldRef works"),
-    OBJECT("emptyDir", empty_dir, empty_dir_type),
-    REFUSED("ephemeral", NO_CLOUD),
-    REFUSED("fc", NO_CLOUD),
-    REFUSED("flexVolume", NO_CLOUD),
-    REFUSED("flocker", NO_CLOUD),
-    REFUSED("gcePersistentDisk", NO_CLOUD),
-    REFUSED("gitRepo", "Kubernetes gave it up; clone in an init container into an emptyDir"),
-    REFUSED("glusterfs", NO_CLOUD),
-    OBJECT("hostPath", host_path, host_path_type_of),
-    REFUSED("image", "podd has no image volumes for declared pods yet"),
-    REFUSED("iscsi", NO_CLOUD),
-    STRING("name", name, REQUIRED, .check = name_check_dns_label),
-    REFUSED("nfs", "mount it on the node, and use hostPath"),
-    REFUSED("persistentVolumeClaim", "podd has no persistent volumes; use hostPath"),
-    REFUSED("photonPersistentDisk", NO_CLOUD),
-    REFUSED("portworxVolume", NO_CLOUD),
-    REFUSED("projected", NO_OBJECTS),
-    REFUSED("quobyte", NO_CLOUD),
-    REFUSED("rbd", NO_CLOUD),
-    REFUSED("scaleIO", NO_CLOUD),
-    REFUSED("secret", NO_OBJECTS),
-    REFUSED("storageos", NO_CLOUD),
-    REFUSED("vsphereVolume", NO_CLOUD),
-};
-static const struct object_type volume_type = TYPE_OF(volume_fields, .finish = finish_volume);
 #undef S
 
 /* ---- names and addresses -----------------------------------------------------------------------

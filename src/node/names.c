@@ -126,16 +126,40 @@ const char *name_check_ip(const char *s)
     return "must be an IPv4 or IPv6 address";
 }
 
+static bool has_parent_component(const char *s)
+{
+    for (const char *part = s; part; part = strchr(part, '/')) {
+        part += *part == '/';
+        if (strncmp(part, "..", 2) == 0 && (part[2] == '/' || part[2] == '\0'))
+            return true;
+    }
+    return false;
+}
+
 const char *name_check_absolute_path(const char *s)
 {
     if (*s != '/')
         return "must be an absolute path";
-    for (const char *part = s; part; part = strchr(part, '/')) {
-        part++;
-        if (strncmp(part, "..", 2) == 0 && (part[2] == '/' || part[2] == '\0'))
-            return "must not contain '..'";
-    }
-    return NULL;
+    return has_parent_component(s) ? "must not contain '..'" : NULL;
+}
+
+const char *name_check_relative_path(const char *s)
+{
+    if (*s == '/')
+        return "must be a relative path";
+    return has_parent_component(s) ? "must not contain '..'" : NULL;
+}
+
+const char *name_check_file_path(const char *s)
+{
+    const char *wrong = name_check_relative_path(s);
+
+    if (wrong)
+        return wrong;
+    if (*s == '\0' || s[strlen(s) - 1] == '/' || strstr(s, "//") || str_equal(s, ".") ||
+        strncmp(s, "./", 2) == 0 || strstr(s, "/./") || str_ends_with(s, "/."))
+        return "must be the path of a file";
+    return strncmp(s, "..", 2) == 0 ? "must not begin with '..'" : NULL;
 }
 
 const char *name_check_not_empty(const char *s)

@@ -15,6 +15,8 @@ const char *name_check_env_name(const char *s);
 const char *name_check_port_name(const char *s); /* IANA_SVC_NAME, 15 */
 const char *name_check_ip(const char *s);
 const char *name_check_absolute_path(const char *s); /* absolute, no ".." component */
+const char *name_check_relative_path(const char *s); /* relative, no ".." component */
+const char *name_check_file_path(const char *s); /* of a file in a volume: nor begins with ".." */
 const char *name_check_not_empty(const char *s);
 const char *name_check_data_key(const char *s); /* of a ConfigMap or Secret: a file name */
 const char *name_check_image(const char *s);

@@ -81,7 +81,7 @@ int node_open(const struct node_config *config, struct node **ret, struct err *e
 {
     struct node *n = node_new(config);
 
-    if (objects_load(n, e) < 0 || store_load(n, e) < 0) {
+    if (kernel_probe(&n->kernel, e) < 0 || objects_load(n, e) < 0 || store_load(n, e) < 0) {
         node_close(n);
         return -1;
     }

@@ -17,6 +17,7 @@
 #include "env.h"
 #include "healthcheck.h"
 #include "manifest.h"
+#include "volumes.h"
 
 #include "podd/node.h"
 
@@ -32,6 +33,7 @@ struct events;
 struct node {
     struct node_config config; /* strings owned */
     char *hostname;
+    struct kernel_features kernel;
     int64_t started_at;
     struct map *pods;     /* "<namespace>/<name>" -> struct declared, the newest of the name */
     struct map *uids;     /* uid -> struct declared */
@@ -79,7 +81,7 @@ struct member {
     struct op *op; /* what is under way for this container; NULL: nothing */
     struct image_pull *pull;
     int64_t pull_started;
-    bool image_ready; /* for the coming life: it need not be pulled again */
+    size_t images_ready; /* for the coming life: those that need not be pulled again */
 
     const char *waiting; /* reason, as kubectl shows it; NULL: nothing special */
     char *waiting_message;
@@ -119,10 +121,11 @@ struct declared {
     size_t ops; /* under way, all kinds */
     struct backoff sandbox_backoff;
     int64_t sandbox_due;
-    char *trouble;         /* why the pod does not come up, for people; NULL: nothing */
-    bool initialized;      /* the init containers are done, for this sandbox */
-    bool finished;         /* all ended, and nothing is to be started again */
-    bool network_released; /* finished, and its sandbox is stopped */
+    bool volumes_busy, volumes_again; /* volume_refresh.c */
+    char *trouble;                    /* why the pod does not come up, for people; NULL: nothing */
+    bool initialized;                 /* the init containers are done, for this sandbox */
+    bool finished;                    /* all ended, and nothing is to be started again */
+    bool network_released;            /* finished, and its sandbox is stopped */
     enum pod_phase final_phase;
     struct timer *timer; /* the next thing that is due */
 
@@ -265,6 +268,16 @@ void ephemeral_sync(struct declared *d);
 void ephemeral_forget(struct declared *d);
 void ephemeral_add(struct node *n, struct rpc_call *call,
                    const Podd__V1__AddEphemeralContainerRequest *request);
+
+/* volume_refresh.c */
+struct volumes_place declared_volumes_place(const struct declared *d);
+/* What podd fills the pod's volumes with, one for each; payloads_free. NULL: *e says what is
+ * missing.
+ */
+struct payload *declared_payloads(struct declared *d, struct err *e);
+void payloads_free(struct payload *payloads, size_t count);
+/* The objects or labels that the volumes show may have changed. */
+void volumes_refresh(struct declared *d);
 
 /* phase.c */
 enum pod_phase declared_phase(const struct declared *d);

@@ -16,7 +16,9 @@
 struct setup_job {
     struct work_job base;
     const struct pod_spec *spec;
-    char *volume_dir, *log_dir;
+    struct volumes_place place;
+    struct payload *payloads;
+    char *log_dir;
     struct bytes resolv_conf;
 };
 
@@ -25,7 +27,7 @@ static void setup_work(struct work_job *base)
     struct setup_job *job = container_of(base, struct setup_job, base);
     struct err ignored = ERR_INIT;
 
-    if (volumes_prepare(job->spec, job->volume_dir, &base->err) < 0 ||
+    if (volumes_prepare(job->spec, &job->place, job->payloads, &base->err) < 0 ||
         dir_ensure(job->log_dir, 0755, &base->err) < 0)
         return;
     /* Only needed where dnsConfig adds to it; a node without one has nothing to add to. */
@@ -37,7 +39,8 @@ static void setup_job_free(struct setup_job *job)
 {
     err_clear(&job->base.err);
     bytes_free(&job->resolv_conf);
-    free(job->volume_dir);
+    payloads_free(job->payloads, job->spec->volumes.count);
+    volumes_place_clear(&job->place);
     free(job->log_dir);
     free(job);
 }
@@ -66,6 +69,8 @@ static void sandbox_made(struct op *op, const char *id, const struct err *e)
     d->sandbox_backoff = (struct backoff){0};
     free(take_ptr(d->trouble));
     declared_touch(d);
+    if (d->volumes_again)
+        volumes_refresh(d);
 }
 
 static void setup_done(struct op *op, const char *id, const struct err *e)
@@ -88,11 +93,18 @@ static void setup_done(struct op *op, const char *id, const struct err *e)
 
 static void sandbox_make(struct declared *d)
 {
-    struct setup_job *job = xnew(struct setup_job);
+    _cleanup_err_ struct err e = ERR_INIT;
+    struct payload *payloads = declared_payloads(d, &e);
 
+    if (!payloads) {
+        set_trouble(d, "FailedMount", &e);
+        return;
+    }
+    struct setup_job *job = xnew(struct setup_job);
     job->base.work = setup_work;
     job->spec = d->manifest->spec;
-    job->volume_dir = declared_volume_dir(d);
+    job->place = declared_volumes_place(d);
+    job->payloads = payloads;
     job->log_dir = declared_log_dir(d);
     d->sandbox_op = op_new(d, NULL, setup_done, job);
     op_work(d->node->config.loop, d->sandbox_op, &job->base);
@@ -126,7 +138,8 @@ static void member_leave_sandbox(struct member *m)
     health_detach(take_ptr(m->health));
     free(take_ptr(m->id));
     m->attempt++;
-    m->end_noted = m->kill = m->image_ready = false;
+    m->end_noted = m->kill = false;
+    m->images_ready = 0;
     m->waiting = NULL;
     m->due = 0;
 }

@@ -21,26 +21,54 @@ static void try_later(struct member *m, struct backoff *b)
     m->due = now + b->delay_ns;
 }
 
-/* ---- The image ---------------------------------------------------------------------------------
+/* ---- Images ------------------------------------------------------------------------------------
  */
 
-static enum pull_policy pull_policy_of(const struct manifest_container *c)
+/* Without a policy of its own, an image of the tag latest is always asked for. */
+static enum pull_policy pull_policy_of(const char *image, int policy)
 {
     struct image_ref ref = {0};
     _cleanup_err_ struct err e = ERR_INIT;
 
-    if (c->pull != PULL_UNSET)
-        return (enum pull_policy)c->pull;
-    if (image_ref_parse(c->image, &ref, &e) < 0)
+    if (policy != PULL_UNSET)
+        return (enum pull_policy)policy;
+    if (image_ref_parse(image, &ref, &e) < 0)
         return PULL_IF_NOT_PRESENT;
     bool latest = !ref.digest && str_equal(ref.tag, "latest");
     image_ref_clear(&ref);
     return latest ? PULL_ALWAYS : PULL_IF_NOT_PRESENT;
 }
 
+/* The index-th image that the container needs: its own, then those of the volumes it mounts. NULL
+ * when there are no more. */
+static const char *wanted_image(const struct member *m, size_t index, int *ret_policy)
+{
+    const struct pod_spec *spec = m->pod->manifest->spec;
+
+    *ret_policy = m->spec->pull;
+    if (index == 0)
+        return m->spec->image;
+    for (size_t i = 0; i < m->spec->mounts.count; i++) {
+        const struct manifest_volume *v = spec_find_volume(spec, container_mount(m->spec, i)->name);
+        if (!v->image || --index > 0)
+            continue;
+        *ret_policy = v->image->pull;
+        return v->image->reference;
+    }
+    return NULL;
+}
+
+static const char *current_image(const struct member *m)
+{
+    int policy;
+
+    return wanted_image(m, m->images_ready, &policy);
+}
+
 static void pull_done(struct op *op, const char *id, const struct err *e)
 {
     struct member *m = op->member;
+    const char *image = current_image(m);
 
     m->pull = NULL;
     if (e->code == ERR_CANCELLED)
@@ -48,62 +76,68 @@ static void pull_done(struct op *op, const char *id, const struct err *e)
     if (e->code != ERR_OK) {
         bool again = m->pull_backoff.delay_ns > 0;
         try_later(m, &m->pull_backoff);
-        event_add(m->pod, m, true, "Failed", "Failed to pull image \"%s\": %s", m->spec->image,
-                  err_text(e));
+        event_add(m->pod, m, true, "Failed", "Failed to pull image \"%s\": %s", image, err_text(e));
         if (again)
-            member_set_waiting(m, "ImagePullBackOff", "Back-off pulling image \"%s\": %s",
-                               m->spec->image, err_text(e));
+            member_set_waiting(m, "ImagePullBackOff", "Back-off pulling image \"%s\": %s", image,
+                               err_text(e));
         else
             member_set_waiting(m, "ErrImagePull", "%s", err_text(e));
         return;
     }
     int64_t took = time_mono_ns() - m->pull_started;
-    event_add(m->pod, m, false, "Pulled", "Successfully pulled image \"%s\" in %lld.%03llds",
-              m->spec->image, (long long)(took / NS_PER_SEC),
-              (long long)(took % NS_PER_SEC / NS_PER_MS));
+    event_add(m->pod, m, false, "Pulled", "Successfully pulled image \"%s\" in %lld.%03llds", image,
+              (long long)(took / NS_PER_SEC), (long long)(took % NS_PER_SEC / NS_PER_MS));
     m->pull_backoff = (struct backoff){0};
-    m->image_ready = true;
+    m->images_ready++;
 }
 
-static void pull_start(struct member *m)
+static void pull_start(struct member *m, const char *image)
 {
     static const struct image_pull_events events = {.on_done = op_on_id};
     struct op *op = op_new(m->pod, m, pull_done, NULL);
 
-    event_add(m->pod, m, false, "Pulling", "Pulling image \"%s\"", m->spec->image);
+    event_add(m->pod, m, false, "Pulling", "Pulling image \"%s\"", image);
     m->pull_started = time_mono_ns();
     struct image_pull *pull =
-        image_pull_start(m->pod->node->config.images, m->spec->image, NULL, &events, op);
+        image_pull_start(m->pod->node->config.images, image, NULL, &events, op);
     if (m->op == op) /* else it was answered already */
         m->pull = pull;
 }
 
 /* True when the image is there. */
-static bool image_sync(struct member *m)
+static bool image_sync(struct member *m, const char *image, enum pull_policy policy)
 {
-    bool here = image_find(m->pod->node->config.images, m->spec->image) != NULL;
-    enum pull_policy policy = pull_policy_of(m->spec);
+    bool here = image_find(m->pod->node->config.images, image) != NULL;
 
-    if (m->image_ready && here)
-        return true;
     if (policy == PULL_NEVER && !here) {
         try_later(m, &m->pull_backoff);
         member_set_waiting(m, "ErrImageNeverPull",
-                           "image \"%s\" is not on this node, and imagePullPolicy is Never",
-                           m->spec->image);
+                           "image \"%s\" is not on this node, and imagePullPolicy is Never", image);
         event_add(m->pod, m, true, "ErrImageNeverPull",
-                  "Container image \"%s\" is not present with pull policy of Never",
-                  m->spec->image);
+                  "Container image \"%s\" is not present with pull policy of Never", image);
         return false;
     }
     if (policy == PULL_ALWAYS || !here) {
-        pull_start(m);
+        pull_start(m, image);
         return false;
     }
     event_add(m->pod, m, false, "Pulled", "Container image \"%s\" already present on machine",
-              m->spec->image);
+              image);
     m->pull_backoff = (struct backoff){0};
-    m->image_ready = true;
+    return true;
+}
+
+/* True when all of them are there. */
+static bool images_sync(struct member *m)
+{
+    const char *image;
+    int policy;
+
+    while ((image = wanted_image(m, m->images_ready, &policy))) {
+        if (!image_sync(m, image, pull_policy_of(image, policy)))
+            return false;
+        m->images_ready++;
+    }
     return true;
 }
 
@@ -232,7 +266,7 @@ static int make_plan(struct member *m, const struct files_job *job, struct conta
                        m->spec->target);
     for (size_t i = 0; i < s->addresses.count; i++)
         ips[i] = s->addresses.text[i];
-    _cleanup_free_ char *volume_dir = declared_volume_dir(d);
+    struct volumes_place volumes = declared_volumes_place(d);
     const struct container_place place = {
         .manifest = d->manifest,
         .uid = d->uid,
@@ -240,7 +274,8 @@ static int make_plan(struct member *m, const struct files_job *job, struct conta
         .ips = ips,
         .n_ips = s->addresses.count,
         .attempt = m->attempt,
-        .volume_dir = volume_dir,
+        .volumes = &volumes,
+        .can_recurse_readonly = d->node->kernel.recursive_read_only,
         .termination_file = job->termination_file,
         .hosts_file = job->hosts_file,
         .pid_target = target ? target->id : NULL,
@@ -248,7 +283,74 @@ static int make_plan(struct member *m, const struct files_job *job, struct conta
         .node_memory = resources_node_memory(),
         .objects = declared_objects(d),
     };
-    return container_plan_make(m->spec, &place, plan, e);
+    int r = container_plan_make(m->spec, &place, plan, e);
+    volumes_place_clear(&volumes);
+    return r;
+}
+
+/* ---- Sub paths ---------------------------------------------------------------------------------
+ */
+
+struct create_job {
+    struct work_job base;
+    struct container_plan plan;
+};
+
+static void create_container(struct member *m, struct container_plan *plan)
+{
+    struct declared *d = m->pod;
+    struct op *op = op_new(d, m, created, NULL);
+
+    container_create(d->node->config.pods, d->sandbox_id, &plan->config, op_on_id, op);
+}
+
+/* A volume that podd fills has what it has; in others a missing directory is made. */
+static void sub_paths_work(struct work_job *base)
+{
+    const struct create_job *job = container_of(base, struct create_job, base);
+    const struct container_config *config = &job->plan.config;
+
+    for (size_t i = 0; i < config->n_mounts; i++) {
+        const struct mount_config *m = &config->mounts[i];
+        if (m->sub_path && !m->readonly &&
+            volume_make_sub_path(m->host_path, m->sub_path, &base->err) < 0)
+            return;
+    }
+}
+
+static void sub_paths_done(struct op *op, const char *id, const struct err *e)
+{
+    struct create_job *job = op->job;
+    struct member *m = op->member;
+
+    if (e->code != ERR_OK)
+        create_failed(m, "CreateContainerConfigError", e);
+    else if (!m->pod->deleting && !m->pod->node->halted)
+        create_container(m, &job->plan);
+    container_plan_free(&job->plan);
+    err_clear(&job->base.err);
+    free(job);
+}
+
+static bool has_sub_path(const struct container_config *config)
+{
+    for (size_t i = 0; i < config->n_mounts; i++)
+        if (config->mounts[i].sub_path)
+            return true;
+    return false;
+}
+
+static void create_planned(struct member *m, struct container_plan *plan)
+{
+    if (!has_sub_path(&plan->config)) {
+        create_container(m, plan);
+        container_plan_free(plan);
+        return;
+    }
+    struct create_job *job = xnew(struct create_job);
+    job->base.work = sub_paths_work;
+    job->plan = *plan;
+    op_work(m->pod->node->config.loop, op_new(m->pod, m, sub_paths_done, job), &job->base);
 }
 
 static void files_done(struct op *op, const char *id, const struct err *e)
@@ -264,13 +366,12 @@ static void files_done(struct op *op, const char *id, const struct err *e)
     } else if (!d->deleting && !d->node->halted) {
         if (make_plan(m, job, &plan, &why) < 0) {
             create_failed(m, "CreateContainerConfigError", &why);
-            m->image_ready = why.code != ERR_NOT_FOUND;
+            if (why.code == ERR_NOT_FOUND)
+                m->images_ready = 0;
         } else {
             free(m->termination_file);
             m->termination_file = xstrdup(job->termination_file);
-            struct op *next = op_new(d, m, created, NULL);
-            container_create(d->node->config.pods, d->sandbox_id, &plan.config, op_on_id, next);
-            container_plan_free(&plan);
+            create_planned(m, &plan);
         }
     }
     files_job_free(job);
@@ -310,6 +411,6 @@ void member_start_life(struct member *m)
         return;
     if (c && c->state == CONTAINER_CREATED)
         start_container(m);
-    else if (!c && image_sync(m))
+    else if (!c && images_sync(m))
         files_start(m);
 }

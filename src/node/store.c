@@ -155,7 +155,8 @@ void store_save(struct declared *d)
 struct remove_job {
     struct work_job base;
     char *record; /* NULL: stays */
-    char *volumes, *logs;
+    struct volumes_place volumes;
+    char *logs;
     void (*done)(struct op *op, const char *id, const struct err *e);
 };
 
@@ -163,7 +164,7 @@ static void remove_work(struct work_job *base)
 {
     const struct remove_job *job = container_of(base, struct remove_job, base);
 
-    if (tree_remove(AT_FDCWD, job->volumes, &base->err) < 0 ||
+    if (volumes_remove(&job->volumes, &base->err) < 0 ||
         tree_remove(AT_FDCWD, job->logs, &base->err) < 0)
         return;
     /* Last: while it is there, a restart finds the rest and goes on. */
@@ -179,7 +180,7 @@ static void remove_done(struct op *op, const char *id, const struct err *e)
     record_idle(op->pod);
     err_clear(&job->base.err);
     free(job->record);
-    free(job->volumes);
+    volumes_place_clear(&job->volumes);
     free(job->logs);
     free(job);
 }
@@ -192,7 +193,7 @@ void store_remove(struct declared *d,
     job->base.work = remove_work;
     job->record = d->superseded || !d->manifest || d->replaced_by ? NULL : record_path(d);
     d->record_busy = job->record != NULL;
-    job->volumes = declared_volume_dir(d);
+    job->volumes = declared_volumes_place(d);
     job->logs = declared_log_dir(d);
     job->done = done;
     struct op *op = op_new(d, NULL, remove_done, job);

@@ -7,6 +7,7 @@
 
 #include "env.h"
 #include "manifest.h"
+#include "volumes.h"
 
 #include "podd/health.h"
 #include "podd/pod.h"
@@ -23,6 +24,7 @@ struct keep {
     void **items;
     size_t count;
 };
+void *keep_take(struct keep *k, void *ptr_take);
 void *keep_alloc(struct keep *k, size_t count, size_t size);
 char *keep_printf(struct keep *k, const char *fmt, ...) PRINTF(2, 3);
 char **keep_strv(struct keep *k, char **v_take);
@@ -50,7 +52,8 @@ struct container_place {
     const char *const *ips; /* of the pod */
     size_t n_ips;
     uint32_t attempt;
-    const char *volume_dir;       /* emptyDir volumes are below it by name */
+    const struct volumes_place *volumes;
+    bool can_recurse_readonly;    /* this kernel can */
     const char *termination_file; /* on the node */
     const char *hosts_file;       /* NULL: the pod's own */
     const char *pid_target;       /* whose PID namespace it joins, by container id; NULL: none */

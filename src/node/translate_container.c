@@ -3,8 +3,11 @@
  * mounts, resources. Who it runs as is in translate_security.c.
  */
 #include "expand.h"
+#include "names.h"
 #include "resources.h"
 #include "translate.h"
+
+#include <sys/stat.h>
 
 #define TERMINATION_PATH "/dev/termination-log"
 
@@ -33,36 +36,101 @@ static bool mounts_path(const struct manifest_container *c, const char *path)
     return false;
 }
 
-static void add_file(struct container_config *config, struct mount_config *mounts,
+/* A plan may outlive what the place borrows: it keeps its own. */
+static void add_file(struct container_plan *p, struct mount_config *mounts,
                      const struct manifest_container *c, const char *path, const char *host_path)
 {
     if (!host_path || mounts_path(c, path))
         return;
-    mounts[config->n_mounts++] =
-        (struct mount_config){.container_path = path, .host_path = host_path};
+    mounts[p->config.n_mounts++] = (struct mount_config){
+        .container_path = path, .host_path = keep_printf(&p->keep, "%s", host_path)};
 }
 
-static void plan_mounts(struct container_plan *p, const struct manifest_container *c,
-                        const struct container_place *place)
+/* subPath, or what subPathExpr comes to; NULL: the whole volume. */
+static int plan_sub_path(struct container_plan *p, const struct manifest_mount *m, const char **ret,
+                         struct err *e)
+{
+    _cleanup_free_ char *missing = NULL;
+
+    *ret = str_empty(m->sub_path) ? NULL : m->sub_path;
+    if (str_empty(m->sub_path_expr))
+        return 0;
+    char *path = expand_strict(m->sub_path_expr, p->env.items, p->env.count, &missing);
+    if (!path)
+        return err_set(e, ERR_FAILED_PRECONDITION,
+                       "subPathExpr %s: the container has no variable %s", m->sub_path_expr,
+                       missing);
+    *ret = keep_printf(&p->keep, "%s", path);
+    free(path);
+    const char *wrong = name_check_relative_path(*ret);
+    if (wrong)
+        return err_set(e, ERR_FAILED_PRECONDITION, "subPathExpr %s comes to %s, which %s",
+                       m->sub_path_expr, *ret, wrong);
+    return 0;
+}
+
+static bool is_recursively_readonly(const struct manifest_mount *m,
+                                    const struct container_place *place)
+{
+    return m->recursive_readonly == RECURSIVE_ENABLED ||
+           (m->recursive_readonly == RECURSIVE_IF_POSSIBLE && place->can_recurse_readonly);
+}
+
+/* The type of file that a hostPath promises, for the shim to check on what it mounts. */
+static mode_t file_type_of(const struct manifest_volume *v)
+{
+    static const mode_t types[] = {
+        [HOST_PATH_DIRECTORY_OR_CREATE] = S_IFDIR,
+        [HOST_PATH_DIRECTORY] = S_IFDIR,
+        [HOST_PATH_FILE_OR_CREATE] = S_IFREG,
+        [HOST_PATH_FILE] = S_IFREG,
+        [HOST_PATH_SOCKET] = S_IFSOCK,
+        [HOST_PATH_CHAR_DEVICE] = S_IFCHR,
+        [HOST_PATH_BLOCK_DEVICE] = S_IFBLK,
+    };
+
+    return v->host_path ? types[v->host_path->type] : 0;
+}
+
+static int plan_mount(struct container_plan *p, const struct manifest_mount *m,
+                      const struct container_place *place, struct mount_config *to, struct err *e)
+{
+    const struct manifest_volume *v = spec_find_volume(place->manifest->spec, m->name);
+    char *path = volume_path(place->volumes, v);
+    const char *sub_path;
+
+    if (path)
+        keep_take(&p->keep, path);
+    if (plan_sub_path(p, m, &sub_path, e) < 0)
+        return -1;
+    *to = (struct mount_config){
+        .container_path = m->path,
+        .host_path = v->host_path ? v->host_path->path : path,
+        .sub_path = v->image ? NULL : sub_path,
+        .file_type = file_type_of(v),
+        .image = v->image ? v->image->reference : NULL,
+        .image_sub_path = v->image ? sub_path : NULL,
+        .readonly = m->readonly.value || volume_has_payload(v) || v->image,
+        .recursive_readonly = is_recursively_readonly(m, place),
+        .propagation = propagation_of(m->propagation),
+    };
+    return 0;
+}
+
+static int plan_mounts(struct container_plan *p, const struct manifest_container *c,
+                       const struct container_place *place, struct err *e)
 {
     struct container_config *config = &p->config;
     struct mount_config *mounts = keep_alloc(&p->keep, c->mounts.count + 2, sizeof(*mounts));
 
-    for (size_t i = 0; i < c->mounts.count; i++) {
-        const struct manifest_mount *m = container_mount(c, i);
-        const struct manifest_volume *v = spec_find_volume(place->manifest->spec, m->name);
-        mounts[config->n_mounts++] = (struct mount_config){
-            .container_path = m->path,
-            .host_path = v->host_path ? v->host_path->path
-                                      : keep_printf(&p->keep, "%s/%s", place->volume_dir, m->name),
-            .readonly = m->readonly.value,
-            .propagation = propagation_of(m->propagation),
-        };
-    }
-    add_file(config, mounts, c, c->termination_path ? c->termination_path : TERMINATION_PATH,
-             place->termination_file);
-    add_file(config, mounts, c, "/etc/hosts", place->hosts_file);
     config->mounts = mounts;
+    for (size_t i = 0; i < c->mounts.count; i++)
+        if (plan_mount(p, container_mount(c, i), place, &mounts[config->n_mounts++], e) < 0)
+            return -1;
+    add_file(p, mounts, c, c->termination_path ? c->termination_path : TERMINATION_PATH,
+             place->termination_file);
+    add_file(p, mounts, c, "/etc/hosts", place->hosts_file);
+    return 0;
 }
 
 /* ---- Command and environment -------------------------------------------------------------------
@@ -125,13 +193,13 @@ int container_plan_make(const struct manifest_container *c, const struct contain
     config->attempt = place->attempt;
     config->image = c->image;
     config->log_path = keep_printf(&ret->keep, "%s/%u.log", c->name, place->attempt);
-    plan_mounts(ret, c, place);
     plan_labels(ret, c, place);
     resources_limits(c->resources, &config->limits);
     config->has_oom_score_adj = true;
     config->oom_score_adj = resources_oom_score_adj(
         c->resources, resources_qos(place->manifest->spec), place->node_memory);
-    if (plan_command(ret, c, place, e) < 0 || security_plan(c, place, ret, e) < 0) {
+    if (plan_command(ret, c, place, e) < 0 || plan_mounts(ret, c, place, e) < 0 ||
+        security_plan(c, place, ret, e) < 0) {
         container_plan_free(ret);
         return -1;
     }

@@ -9,7 +9,7 @@
 /* ---- Memory of a plan --------------------------------------------------------------------------
  */
 
-static void *keep_take(struct keep *k, void *ptr_take)
+void *keep_take(struct keep *k, void *ptr_take)
 {
     void **slot = array_push(&k->items, &k->count, sizeof(*k->items));
 

@@ -191,7 +191,7 @@ int security_plan(const struct manifest_container *c, const struct container_pla
                                       : NAMESPACE_CONTAINER;
     if (place->pid_target) {
         to->pid = NAMESPACE_TARGET;
-        to->pid_target = place->pid_target;
+        to->pid_target = keep_printf(&ret->keep, "%s", place->pid_target);
     }
     if (own) {
         to->privileged = own->privileged.value;

@@ -22,11 +22,39 @@ static size_t count_digits(const char *s)
     return strspn(s, "0123456789");
 }
 
-static bool is_int(const char *s)
+/* How whole numbers are written; of those that fit the first counts. */
+static const struct int_form {
+    const char *prefix;
+    int base;
+    const char *digits;
+} int_forms[] = {
+    {"0x", 16, "0123456789abcdefABCDEF"},
+    {"0o", 8, "01234567"},
+    {"0b", 2, "01"},
+    {"0", 8, "01234567"},
+    {"", 10, "0123456789"},
+};
+
+/* NULL: it is no whole number. *ret: behind sign and prefix. */
+static const struct int_form *find_int_form(const char *s, const char **ret)
 {
     s += *s == '-' || *s == '+';
-    size_t digits = count_digits(s);
-    return digits > 0 && s[digits] == '\0';
+    for (size_t i = 0; i < ARRAY_SIZE(int_forms); i++) {
+        const char *digits = s + strlen(int_forms[i].prefix);
+        if (!str_starts_with(s, int_forms[i].prefix) || *digits == '\0' ||
+            digits[strspn(digits, int_forms[i].digits)] != '\0')
+            continue;
+        *ret = digits;
+        return &int_forms[i];
+    }
+    return NULL;
+}
+
+static bool is_int(const char *s)
+{
+    const char *digits;
+
+    return find_int_form(s, &digits) != NULL;
 }
 
 /* 1.5, .5, 1e3, 1.5E-3 and the like; .inf and .nan are nothing that a manifest can mean. */
@@ -74,6 +102,21 @@ bool tree_bool(const struct yaml_node *scalar)
     return is_word(scalar->text, true_words);
 }
 
+int tree_int(const struct yaml_node *scalar, int64_t min, int64_t max, int64_t *ret)
+{
+    const char *digits;
+    const struct int_form *form = find_int_form(scalar->text, &digits);
+
+    errno = 0;
+    int64_t number = form ? strtoll(digits, NULL, form->base) : 0;
+    if (scalar->text[0] == '-')
+        number = -number;
+    if (!form || errno != 0 || number < min || number > max)
+        return -ERANGE;
+    *ret = number;
+    return 0;
+}
+
 const struct yaml_node *tree_item(const struct yaml_node *node, size_t index)
 {
     if (!node || node->kind == YAML_SCALAR || index >= node->count)
@@ -95,7 +138,7 @@ static json_t *number_to_json(const struct yaml_node *node, enum tree_type type)
 {
     int64_t number;
 
-    if (type == TREE_INT && parse_int(node->text, INT64_MIN, INT64_MAX, &number) == 0)
+    if (type == TREE_INT && tree_int(node, INT64_MIN, INT64_MAX, &number) == 0)
         return json_integer(number);
     /* "0.1" must come back as "0.1": a quantity is read from its text, so text it stays. */
     return json_string(node->text);

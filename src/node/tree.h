@@ -21,6 +21,9 @@ enum tree_type {
 };
 enum tree_type tree_type(const struct yaml_node *node);
 bool tree_bool(const struct yaml_node *scalar); /* of a TREE_BOOL */
+/* Of a TREE_INT: decimal, 0x1f, 0o17, 0b11, and octal with a leading 0 (modes of files). 0 or
+ * -ERANGE. */
+int tree_int(const struct yaml_node *scalar, int64_t min, int64_t max, int64_t *ret) MUST_CHECK;
 
 /* The item of a sequence or the value of a mapping; NULL beyond the last. */
 const struct yaml_node *tree_item(const struct yaml_node *node, size_t index);

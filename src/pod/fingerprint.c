@@ -102,6 +102,8 @@ static void add_mounts(uint64_t *h, const struct container_config *config)
         const struct mount_config *m = &config->mounts[i];
         add_str(h, m->container_path);
         add_str(h, m->host_path);
+        add_str(h, m->sub_path);
+        add_u64(h, m->file_type);
         add_u64(h, (uint64_t)m->readonly | (uint64_t)m->recursive_readonly << 1 |
                        (uint64_t)m->selinux_relabel << 2 | (uint64_t)m->noexec << 3 |
                        (uint64_t)m->nosuid << 4 | (uint64_t)m->nodev << 5 |

@@ -152,6 +152,8 @@ static int want_mount(struct plan *plan, struct wanted *w, const struct mount_co
         (config->nosuid ? MOUNT_ATTR_NOSUID : 0) | (config->nodev ? MOUNT_ATTR_NODEV : 0);
     mount_spec_t *m = mount_new(PODD__SHIM__MOUNT__KIND__BIND, target, attributes);
     m->source = xstrdup(config->host_path);
+    m->sub_path = xstrdup(config->sub_path ? config->sub_path : "");
+    m->file_type = config->file_type;
     m->recursive = config->recursive_readonly;
     m->propagation = propagation_of(config->propagation);
     set_maps(m, config->uid_maps, config->n_uid_maps, config->gid_maps, config->n_gid_maps);

@@ -124,22 +124,68 @@ static int idmap_set(int mount, const mount_spec_t *m, struct err *e)
     return 0;
 }
 
-static int clone_path(const mount_spec_t *m, const char *source, struct err *e)
+static const char *type_name(mode_t type)
+{
+    switch (type) {
+    case S_IFDIR:
+        return "directory";
+    case S_IFREG:
+        return "regular file";
+    case S_IFSOCK:
+        return "socket";
+    case S_IFCHR:
+        return "character device";
+    case S_IFBLK:
+        return "block device";
+    default:
+        return "file of the wanted type";
+    }
+}
+
+/* Opens what is mounted, checked on the descriptor, so that nobody can put something else in its
+ * place between the check and the mount. */
+static int open_checked(const mount_spec_t *m, const char *source, struct err *e)
+{
+    _cleanup_close_ int fd = open(source, O_PATH | O_CLOEXEC);
+    struct stat st;
+
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return -errno;
+    if (m->file_type && (st.st_mode & S_IFMT) != m->file_type)
+        return err_set(e, ERR_FAILED_PRECONDITION, "mount source %s is no %s", source,
+                       type_name(m->file_type));
+    if (str_empty(m->sub_path))
+        return take_fd(&fd);
+    return open_in_root(fd, m->sub_path, O_PATH, 0);
+}
+
+/* A detached clone of what is mounted. fd, or -errno, or -1 with *e set. */
+static int clone_source(const mount_spec_t *m, const char *source, struct err *e)
 {
     const unsigned flags = OPEN_TREE_CLONE | AT_RECURSIVE;
-    int fd = sys_open_tree(AT_FDCWD, source, flags);
+
+    if (str_empty(m->sub_path) && !m->file_type)
+        return sys_open_tree(AT_FDCWD, source, flags); /* may be an automount, which is made then */
+    _cleanup_close_ int fd = open_checked(m, source, e);
+    return fd < 0 ? fd : sys_open_tree(fd, "", flags | AT_EMPTY_PATH);
+}
+
+static int clone_path(const mount_spec_t *m, const char *source, struct err *e)
+{
+    int fd = clone_source(m, source, e);
     if (fd == -ENOENT && m->create_source) {
         if (dir_ensure(source, 0755, e) < 0)
             return err_wrap(e, "mount source");
-        fd = sys_open_tree(AT_FDCWD, source, flags);
+        fd = clone_source(m, source, e);
     }
-    if (fd < 0) {
-        err_errno(e, fd, "mount source %s", source);
+    if (fd < 0 && e->code == ERR_OK) {
+        bool part = !str_empty(m->sub_path);
+        err_errno(e, fd, "mount source %s%s%s", source, part ? ", sub path " : "",
+                  part ? m->sub_path : "");
         if (fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP)
             e->code = ERR_INVALID_ARGUMENT;
-        return -1;
     }
-    return fd;
+    return fd < 0 ? -1 : fd;
 }
 
 static int bind_open(const mount_spec_t *m, const char *source, struct err *e)

@@ -27,6 +27,8 @@ static struct manifests parse(const char *text)
 static struct container_plan plan(const struct manifests *m, const char *image_user)
 {
     static const char *const ips[] = {"10.85.0.7", "fd00::7"};
+    static const struct volumes_place volumes = {.dir = (char *)"/var/lib/podd/volumes/u-1",
+                                                 .memory_dir = (char *)"/run/podd/volumes/u-1"};
     const struct container_place place = {
         .manifest = m->items[0],
         .uid = "u-1",
@@ -34,7 +36,7 @@ static struct container_plan plan(const struct manifests *m, const char *image_u
         .ips = ips,
         .n_ips = 2,
         .attempt = 3,
-        .volume_dir = "/var/lib/podd/volumes/u-1",
+        .volumes = &volumes,
         .termination_file = "/t",
         .image_user = image_user,
         .node_memory = 4 * GIB,
