@@ -39,7 +39,7 @@ _podctl() {
     get) words="pods configmaps secrets namespaces --selector --watch --no-headers $(_podctl_pods) $common" ;;
     delete) words="pod configmap secret namespace --filename --grace-period --no-wait $(_podctl_pods) $common" ;;
     describe | why | restart) words="$(_podctl_pods) $common" ;;
-    debug) words="--image --target --stdin --tty $(_podctl_pods) $common" ;;
+    debug) words="--container --image --target --stdin --tty $(_podctl_pods) $common" ;;
     events) words="--watch $(_podctl_pods) $common" ;;
     logs) words="--container --all-containers --follow --previous --prefix --since --tail
         --timestamps $(_podctl_pods) $common" ;;

@@ -60,6 +60,8 @@ struct option_spec {
  * and is counted in *n. An unknown option is an error with a suggestion. */
 int options_parse(char **argv, int *n, const struct option_spec *specs, size_t n_specs,
                   struct err *e) MUST_CHECK;
+/* The index of "--" in argv, or argc. */
+int find_dashes(int argc, char **argv);
 
 /* ---- Output (table.c, format.c)
  * ---------------------------------------------------------------------- */
@@ -88,12 +90,16 @@ char *format_clean(const char *text);
  * ------------------------------------------------------------------------------------------ */
 
 typedef int command_fn(struct cli *cli, int argc, char **argv);
-command_fn cmd_apply, cmd_attach, cmd_cp, cmd_delete, cmd_describe, cmd_diff, cmd_events, cmd_exec,
-    cmd_get, cmd_image, cmd_images, cmd_logs, cmd_port_forward, cmd_probe, cmd_pull, cmd_system,
-    cmd_top, cmd_version, cmd_why;
+command_fn cmd_apply, cmd_attach, cmd_cp, cmd_debug, cmd_delete, cmd_describe, cmd_diff, cmd_events,
+    cmd_exec, cmd_get, cmd_image, cmd_images, cmd_logs, cmd_port_forward, cmd_probe, cmd_pull,
+    cmd_restart, cmd_system, cmd_top, cmd_version, cmd_why;
 
 /* The declared pod of that name; NULL and *status on failure. */
 Podd__V1__GetPodResponse *get_pod(struct cli *cli, const char *name, int *status);
+/* All containers of a pod: init, ordinary, ephemeral. */
+size_t container_count(const Podd__V1__PodStatus *s);
+const Podd__V1__ContainerStatus *container_at(const Podd__V1__PodStatus *s, size_t i);
+const Podd__V1__ContainerStatus *find_container(const Podd__V1__Pod *pod, const char *name);
 /* The container of a pod by name, or its only one; NULL and *status. */
 const Podd__V1__ContainerStatus *pick_container(const Podd__V1__Pod *pod, const char *name,
                                                 int *status);

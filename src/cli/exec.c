@@ -7,16 +7,6 @@
 #include <jansson.h>
 #include <stdio.h>
 
-/* The index of "--" in argv, or argc. */
-static int find_dashes(int argc, char **argv)
-{
-    int i = 0;
-
-    while (i < argc && !str_equal(argv[i], "--"))
-        i++;
-    return i;
-}
-
 /* A terminal over there is of use only with one here. */
 static bool want_terminal(bool asked, bool with_input)
 {

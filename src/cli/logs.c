@@ -25,22 +25,6 @@ struct logs {
 /* ---- Which containers
  * ----------------------------------------------------------------------------- */
 
-static const Podd__V1__ContainerStatus *status_at(const Podd__V1__PodStatus *s, size_t i)
-{
-    return i < s->n_init_containers ? s->init_containers[i]
-                                    : s->containers[i - s->n_init_containers];
-}
-
-static const Podd__V1__ContainerStatus *find_status(const Podd__V1__Pod *pod, const char *name)
-{
-    const Podd__V1__PodStatus *s = pod->status;
-
-    for (size_t i = 0; i < s->n_init_containers + s->n_containers; i++)
-        if (str_equal(status_at(s, i)->name, name))
-            return status_at(s, i);
-    return NULL;
-}
-
 static struct log_reader *add_reader(struct logs *l, const Podd__V1__Pod *pod,
                                      const char *container)
 {
@@ -72,8 +56,8 @@ static int open_first(struct logs *l, struct log_reader *r, const Podd__V1__Cont
 /* One container that has no log yet is an error; among all of them it is passed over. */
 static int open_all(struct logs *l, const Podd__V1__Pod *pod)
 {
-    for (size_t i = 0; i < pod->status->n_init_containers + pod->status->n_containers; i++) {
-        const Podd__V1__ContainerStatus *c = status_at(pod->status, i);
+    for (size_t i = 0; i < container_count(pod->status); i++) {
+        const Podd__V1__ContainerStatus *c = container_at(pod->status, i);
         struct log_reader *r = add_reader(l, pod, c->name);
         if (!str_empty(l->previous ? c->previous_log_path : c->log_path) &&
             open_first(l, r, c) != EXIT_OK)
@@ -119,7 +103,7 @@ static Podd__V1__GetPodResponse *look_at_pod(struct logs *l, const char *name)
 /* The next life's file, once it is there. */
 static void follow_life(struct logs *l, struct log_reader *r, const Podd__V1__Pod *pod)
 {
-    const Podd__V1__ContainerStatus *c = pod ? find_status(pod, r->container) : NULL;
+    const Podd__V1__ContainerStatus *c = pod ? find_container(pod, r->container) : NULL;
     _cleanup_err_ struct err e = ERR_INIT;
 
     if (!c) {

@@ -79,3 +79,12 @@ int options_parse(char **argv, int *n, const struct option_spec *specs, size_t n
     *n = kept;
     return 0;
 }
+
+int find_dashes(int argc, char **argv)
+{
+    int i = 0;
+
+    while (i < argc && !str_equal(argv[i], "--"))
+        i++;
+    return i;
+}

@@ -17,19 +17,40 @@ Podd__V1__GetPodResponse *get_pod(struct cli *cli, const char *name, int *status
     return cli_call(cli, "GetPod", &request.base, status);
 }
 
+size_t container_count(const Podd__V1__PodStatus *s)
+{
+    return s->n_init_containers + s->n_containers + s->n_ephemeral_containers;
+}
+
+const Podd__V1__ContainerStatus *container_at(const Podd__V1__PodStatus *s, size_t i)
+{
+    if (i < s->n_init_containers)
+        return s->init_containers[i];
+    i -= s->n_init_containers;
+    return i < s->n_containers ? s->containers[i] : s->ephemeral_containers[i - s->n_containers];
+}
+
+const Podd__V1__ContainerStatus *find_container(const Podd__V1__Pod *pod, const char *name)
+{
+    for (size_t i = 0; i < container_count(pod->status); i++)
+        if (str_equal(container_at(pod->status, i)->name, name))
+            return container_at(pod->status, i);
+    return NULL;
+}
+
 const Podd__V1__ContainerStatus *pick_container(const Podd__V1__Pod *pod, const char *name,
                                                 int *status)
 {
     _cleanup_strbuf_ struct strbuf names = {0};
     const Podd__V1__PodStatus *s = pod->status;
+    const Podd__V1__ContainerStatus *c = name                   ? find_container(pod, name)
+                                         : s->n_containers == 1 ? s->containers[0]
+                                                                : NULL;
 
-    for (size_t i = 0; i < s->n_containers + s->n_init_containers; i++) {
-        const Podd__V1__ContainerStatus *c =
-            i < s->n_containers ? s->containers[i] : s->init_containers[i - s->n_containers];
-        if (name ? str_equal(c->name, name) : s->n_containers == 1)
-            return c;
-        strbuf_addf(&names, "%s%s", names.len ? ", " : "", c->name);
-    }
+    if (c)
+        return c;
+    for (size_t i = 0; i < container_count(s); i++)
+        strbuf_addf(&names, "%s%s", names.len ? ", " : "", container_at(s, i)->name);
     *status = name ? EXIT_NO_SUCH : EXIT_USAGE;
     if (name)
         fprintf(stderr, "podctl: pod %s has no container \"%s\"; it has: %s\n", pod->name, name,
@@ -211,6 +232,10 @@ int cmd_describe(struct cli *cli, int argc, char **argv)
     puts("Containers:");
     for (size_t i = 0; i < s->n_containers; i++)
         describe_container(s->containers[i]);
+    if (s->n_ephemeral_containers)
+        puts("Ephemeral containers:");
+    for (size_t i = 0; i < s->n_ephemeral_containers; i++)
+        describe_container(s->ephemeral_containers[i]);
     puts("Conditions:");
     for (size_t i = 0; i < s->n_conditions; i++)
         printf("  %-28s %s\n", s->conditions[i]->type, s->conditions[i]->status ? "True" : "False");

@@ -212,7 +212,7 @@ static void apply_pod(struct node *n, struct apply *a, struct pod_manifest *mani
     struct declared *d =
         declared_find(n, manifest_take->metadata->namespace_, manifest_take->metadata->name);
 
-    if (!d || d->deleting || !same_spec(d->manifest, manifest_take)) {
+    if (!d || d->deleting || a->request->restart || !same_spec(d->manifest, manifest_take)) {
         declare(n, a, manifest_take, d);
     } else if (str_equal(d->manifest->json, manifest_take->json)) {
         add_answer(a, "Pod", manifest_take->metadata, PODD__V1__APPLIED__ACTION__UNCHANGED);
@@ -309,7 +309,7 @@ static void preview(struct apply *a)
             declared_find(a->node, m->metadata->namespace_, m->metadata->name);
         const char *before = d && !d->deleting ? d->manifest->json : NULL;
         Podd__V1__Applied *to = add_answer(a, "Pod", m->metadata, action_of(before, m->json));
-        to->replaces = before && !same_spec(d->manifest, m);
+        to->replaces = before && (a->request->restart || !same_spec(d->manifest, m));
         diff_manifests(before, m->json, false, &to->changes, &to->n_changes);
     }
 }

@@ -481,3 +481,33 @@ def test_one_bad_file_of_several_stops_all(podd, objects, tmp_path):
     done = podd.podctl("apply", "-f", tmp_path, check=False)
     assert done.returncode == 2 and "b.yaml:3" in done.stderr
     assert podd.podctl("get", "cm", "settings", check=False).returncode == 4
+
+
+# ---- restart and debug ------------------------------------------------------------------------------
+
+
+def test_restart_begins_a_pod_anew(podd, apply):
+    apply(document("again", "sleep 1000"))
+    before = status(podd, "again")
+    assert podd.podctl("restart", "again").stdout == "Pod/again restarted\n"
+    wait_until(lambda: status(podd, "again").sandbox_id not in ("", before.sandbox_id), 20, "a new pod")
+    wait_until(lambda: running(podd, "again"), what="running")
+    assert status(podd, "again").containers[0].restart_count == 0
+    assert podd.podctl("restart", "absent", check=False).returncode == 4
+
+
+def test_debug_looks_into_a_running_pod(podd, apply):
+    apply(document("patient", "exec sleep 1234"))
+    terminal = Terminal(podd, "debug", "patient", "--target", "main", "-it", "--", "sh")
+    terminal.expect(rb"press enter")
+    time.sleep(0.5)
+    terminal.type(b"\nps; echo end=$((1+1))\n")
+    terminal.expect(rb"end=2")
+    assert b"sleep 1234" in terminal.text
+    terminal.type(b"exit\n")
+    assert terminal.wait() == 0
+    done = podd.podctl("debug", "patient", "-c", "once", "--", "echo", "hello")
+    assert "once" in done.stdout
+    wait_until(lambda: podd.podctl("logs", "patient", "-c", "once", check=False).stdout == "hello\n")
+    assert "once" in podd.podctl("describe", "patient").stdout
+    assert podd.podctl("debug", "patient", "-c", "once", "--", "true", check=False).returncode != 0
