@@ -405,7 +405,7 @@ def test_one_bad_document_stops_all(podd):
 @pytest.mark.parametrize("text, word", [
     ("{", "1:"), ("a: [", ""), ("kind: Deployment\napiVersion: apps/v1\n", "Deployment"),
     ("- 1\n", ""), ("\t", ""), ("a: &x [*x]", ""), ("[" * 100000, ""),
-])
+], ids=["brace", "bracket", "kind", "list", "tab", "alias", "deep"])
 def test_malformed_yaml_is_a_clear_error(podd, text, word):
     started = time.monotonic()
     done = podd.podctl("apply", "-f", "-", stdin=text, check=False)
