@@ -23,6 +23,7 @@ struct probe_spec {
     uint16_t port;        /* http, tcp, grpc */
     const char *path;     /* http; "/" when empty */
     bool https;           /* certificates are not verified */
+    bool any_status;      /* http: whatever the server answers is a success, as for hooks */
     const struct key_value *headers;
     size_t n_headers;
     const char *grpc_service;

@@ -100,7 +100,7 @@ static void on_done(void *arg, CURL *easy, CURLcode result)
     curl_easy_getinfo(easy, CURLINFO_REDIRECT_URL, &redirect);
     if (redirect)
         follow(a, redirect, status);
-    else if (status >= 200 && status < 400)
+    else if (a->spec->any_status || (status >= 200 && status < 400))
         attempt_finish(a, PROBE_SUCCESS, "HTTP status %ld", status);
     else
         attempt_finish(a, PROBE_FAILURE, "HTTP probe failed with statuscode: %ld%s%s", status,
@@ -124,7 +124,9 @@ static const char *add_headers(struct probe_attempt *a, struct http_state *t)
             host = header->value;
     }
     if (!agent)
-        t->headers = curl_slist_append(t->headers, "User-Agent: kube-probe/1.36");
+        t->headers =
+            curl_slist_append(t->headers, a->spec->any_status ? "User-Agent: kube-lifecycle/1.36"
+                                                              : "User-Agent: kube-probe/1.36");
     return host;
 }
 

@@ -32,6 +32,7 @@ static void adopt_container(struct declared *d, struct container *c)
     free(m->id);
     m->id = xstrdup(c->id);
     m->attempt = c->attempt;
+    m->post_started = c->state == CONTAINER_RUNNING; /* by the podd before, as kubelet has it */
     free(m->termination_file);
     m->termination_file = xasprintf("%s/.podd/%s.%u.message", dir, c->name, c->attempt);
 }

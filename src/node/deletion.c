@@ -10,7 +10,6 @@
 #include "translate.h"
 
 #define RETRY_NS (5 * NS_PER_SEC)
-#define GRACE_MIN_MS 2000 /* what is left of the grace is never less, as in kubelet */
 
 /* ---- Beginning ---------------------------------------------------------------------------------
  */
@@ -99,27 +98,56 @@ static void stop_container(struct declared *d, const struct container *c, int64_
     container_stop(d->node->config.pods, c->id, grace_ms, op_on_done, op);
 }
 
-/* Stops the containers of the step; true when none of them runs. */
-static bool stop_running(struct declared *d, bool init)
+/* What is left of the pod's grace, which begins with the first call. */
+static int64_t grace_left_ms(struct declared *d)
+{
+    if (!d->stop_deadline)
+        d->stop_deadline = time_mono_ns() + d->grace * NS_PER_SEC;
+    return (d->stop_deadline - time_mono_ns()) / NS_PER_MS;
+}
+
+/* Its preStop hook, which gets no more than the grace, then the stop itself. */
+static void end_container(struct declared *d, const struct container *c)
+{
+    struct member *m = declared_member(d, c->name);
+    int64_t left_ms = grace_left_ms(d);
+
+    if (m && str_equal(m->id, c->id) && !member_pre_stop(m, left_ms))
+        return;
+    if (left_ms < GRACE_MIN_MS && d->grace > 0)
+        left_ms = GRACE_MIN_MS;
+    stop_container(d, c, left_ms > 0 ? left_ms : 0);
+}
+
+/* Stops all but the init containers; true when none of them runs. */
+static bool stop_main(struct declared *d)
 {
     struct sandbox *s = declared_sandbox(d);
     bool down = true;
 
     if (!s)
         return true;
-    if (!d->stop_deadline)
-        d->stop_deadline = time_mono_ns() + d->grace * NS_PER_SEC;
-    int64_t left_ms = (d->stop_deadline - time_mono_ns()) / NS_PER_MS;
-    if (left_ms < GRACE_MIN_MS && d->grace > 0)
-        left_ms = GRACE_MIN_MS;
     list_for_each_safe (it, &s->containers) {
         struct container *c = container_of_sibling(it);
-        if (c->state != CONTAINER_RUNNING || is_init(d, c->name) != init)
+        if (c->state != CONTAINER_RUNNING || is_init(d, c->name))
             continue;
         down = false;
-        stop_container(d, c, left_ms > 0 ? left_ms : 0);
+        end_container(d, c);
     }
     return down;
+}
+
+/* Sidecars end one after the other, the last first: what was started later may need the earlier. */
+static bool stop_init(struct declared *d)
+{
+    for (size_t i = d->n_init; i-- > 0;) {
+        const struct container *c = member_container(&d->members[i]);
+        if (c && c->state == CONTAINER_RUNNING) {
+            end_container(d, c);
+            return false;
+        }
+    }
+    return true;
 }
 
 static void removed(struct op *op, const char *id, const struct err *e)
@@ -153,6 +181,7 @@ static bool remove_sandbox(struct declared *d)
 
     for (size_t i = 0; i < d->n_members; i++) {
         health_detach(take_ptr(d->members[i].health));
+        member_reset_hooks(&d->members[i]);
         free(take_ptr(d->members[i].id));
     }
     ephemeral_forget(d);
@@ -225,7 +254,10 @@ void deletion_sync(struct declared *d)
     }
     if (d->hasten) {
         d->hasten = false;
-        stop_running(d, d->step == DELETION_STOP_INIT);
+        if (d->step == DELETION_STOP_MAIN)
+            stop_main(d);
+        else if (d->step == DELETION_STOP_INIT)
+            stop_init(d);
     }
     if (!may_step(d))
         return;
@@ -235,12 +267,12 @@ void deletion_sync(struct declared *d)
     }
     switch (d->step) {
     case DELETION_STOP_MAIN:
-        if (!stop_running(d, false))
+        if (!stop_main(d))
             return;
         d->step = DELETION_STOP_INIT;
         /* fall through */
     case DELETION_STOP_INIT:
-        if (!stop_running(d, true))
+        if (!stop_init(d))
             return;
         d->step = DELETION_SANDBOX;
         /* fall through */

@@ -31,6 +31,8 @@ void member_note_end(struct member *m)
     free(m->end_message);
     m->end_message = end_message(m, c);
     m->kill = false;
+    m->kill_deadline = 0;
+    member_reset_hooks(m);
     health_detach(m->health);
     m->health = NULL;
     log_info("node", m->pod->key, "container %s has ended with exit code %d%s%s", m->spec->name,
@@ -162,10 +164,15 @@ static void kill_life(struct member *m, const struct container *c)
 
     if (m->due > time_now_ns())
         return;
+    if (!m->kill_deadline)
+        m->kill_deadline = time_mono_ns() + grace * NS_PER_SEC;
+    int64_t left_ms = (m->kill_deadline - time_mono_ns()) / NS_PER_MS;
+    if (!member_pre_stop(m, left_ms))
+        return;
     m->kill = false;
     struct op *op = op_new(m->pod, m, killed, NULL);
-    container_stop(m->pod->node->config.pods, c->id, (grace < 2 ? 2 : grace) * 1000, op_on_done,
-                   op);
+    container_stop(m->pod->node->config.pods, c->id,
+                   left_ms < GRACE_MIN_MS ? GRACE_MIN_MS : left_ms, op_on_done, op);
 }
 
 /* ---- The pass ----------------------------------------------------------------------------------
@@ -195,6 +202,7 @@ void member_sync(struct member *m)
         m->waiting = NULL;
         if (!m->health)
             member_attach_health(m);
+        member_post_start(m);
         if (m->kill)
             kill_life(m, c);
         break;

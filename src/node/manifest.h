@@ -151,6 +151,19 @@ struct manifest_probe {
     struct opt_int initial_delay, timeout, period, success_threshold, failure_threshold, grace;
 };
 
+/* What is done once a container has started, or before it is stopped. */
+struct hook_sleep {
+    struct opt_int seconds;
+};
+struct manifest_hook {
+    struct probe_exec *exec;
+    struct probe_http *http;
+    struct hook_sleep *sleep;
+};
+struct manifest_lifecycle {
+    struct manifest_hook *post_start, *pre_stop;
+};
+
 struct manifest_container {
     char *name, *image, *working_dir;
     int pull;                    /* enum pull_policy */
@@ -162,6 +175,7 @@ struct manifest_container {
     struct manifest_resources *resources;
     struct container_security *security;
     struct manifest_probe *liveness, *readiness, *startup;
+    struct manifest_lifecycle *lifecycle;
     char *termination_path;
     int termination_policy; /* enum message_policy */
     struct opt_bool tty, stdin_open, stdin_once;

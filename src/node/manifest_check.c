@@ -105,6 +105,34 @@ static int check_probe(struct decode *d, const struct yaml_node *container, cons
     return 0;
 }
 
+static int check_hook(struct decode *d, const struct yaml_node *lifecycle, const char *field,
+                      const struct manifest_container *c, const struct manifest_hook *h)
+{
+    _cleanup_free_ char *path = xasprintf("lifecycle.%s", field);
+
+    if (!h || !h->http)
+        return 0;
+    return check_probe_port(d, tree_child(tree_child(lifecycle, field), "httpGet"), path, c,
+                            &h->http->port);
+}
+
+static int check_hooks(struct decode *d, const struct yaml_node *node,
+                       const struct manifest_container *c, bool init)
+{
+    const struct yaml_node *lifecycle = tree_child(node, "lifecycle");
+
+    if (!c->lifecycle)
+        return 0;
+    if (init && c->restart != RESTART_ALWAYS)
+        return decode_fail(d, lifecycle,
+                           "%s.lifecycle: only an init container with restartPolicy Always can "
+                           "have hooks",
+                           decode_path(d));
+    if (check_hook(d, lifecycle, "postStart", c, c->lifecycle->post_start) < 0)
+        return -1;
+    return check_hook(d, lifecycle, "preStop", c, c->lifecycle->pre_stop);
+}
+
 static int check_probes(struct decode *d, const struct yaml_node *node,
                         const struct manifest_container *c, bool init)
 {
@@ -206,7 +234,8 @@ static int check_container(struct decode *d, const struct yaml_node *node,
                            const struct manifest_container *c, const struct pod_spec *s, bool init)
 {
     if (check_ports(d, node, c, s->host_network.value) < 0 || check_probes(d, node, c, init) < 0 ||
-        check_mounts(d, node, c, s) < 0 || check_env_of(d, node, c, s) < 0)
+        check_hooks(d, node, c, init) < 0 || check_mounts(d, node, c, s) < 0 ||
+        check_env_of(d, node, c, s) < 0)
         return -1;
     return check_resources(d, node, c);
 }

@@ -5,7 +5,6 @@
 #include "manifest.h"
 #include "names.h"
 
-#define NO_HOOKS "podd runs no lifecycle hooks yet"
 #define NO_WINDOWS "podd runs Linux containers only"
 
 static const char *const pull_words[] = {"Always", "IfNotPresent", "Never", NULL};
@@ -298,6 +297,45 @@ static const struct field probe_fields[] = {
 static const struct object_type probe_type = TYPE_OF(probe_fields, .finish = finish_probe);
 #undef S
 
+/* ---- Hooks -------------------------------------------------------------------------------------
+ */
+
+#define S hook_sleep
+static const struct field sleep_fields[] = {
+    INT("seconds", seconds, 0, INT32_MAX, REQUIRED),
+};
+static const struct object_type sleep_type = TYPE_OF(sleep_fields);
+#undef S
+
+static int finish_hook(struct decode *d, const struct yaml_node *node, void *object)
+{
+    const struct manifest_hook *h = object;
+
+    if ((h->exec != NULL) + (h->http != NULL) + (h->sleep != NULL) != 1)
+        return decode_fail(d, node, "%s must have exactly one of exec, httpGet and sleep",
+                           decode_path(d));
+    return 0;
+}
+
+#define S manifest_hook
+static const struct field hook_fields[] = {
+    OBJECT("exec", exec, exec_type),
+    OBJECT("httpGet", http, http_type),
+    OBJECT("sleep", sleep, sleep_type),
+    REFUSED("tcpSocket", "as a hook it does nothing in Kubernetes either"),
+};
+static const struct object_type hook_type = TYPE_OF(hook_fields, .finish = finish_hook);
+#undef S
+
+#define S manifest_lifecycle
+static const struct field lifecycle_fields[] = {
+    OBJECT("postStart", post_start, hook_type),
+    OBJECT("preStop", pre_stop, hook_type),
+    REFUSED("stopSignal", "podd takes the stop signal from the image"),
+};
+static const struct object_type lifecycle_type = TYPE_OF(lifecycle_fields);
+#undef S
+
 /* ---- The container -----------------------------------------------------------------------------
  */
 
@@ -320,7 +358,7 @@ static const struct object_type probe_type = TYPE_OF(probe_fields, .finish = fin
         LIST("volumeMounts", mounts, mount_type), STRING("workingDir", working_dir)
 /* What those of the manifest have besides. */
 #define DECLARED_FIELDS                                                                            \
-    REFUSED("lifecycle", NO_HOOKS), OBJECT("livenessProbe", liveness, probe_type),                 \
+    OBJECT("lifecycle", lifecycle, lifecycle_type), OBJECT("livenessProbe", liveness, probe_type), \
         LIST("ports", ports, port_type), OBJECT("readinessProbe", readiness, probe_type),          \
         REFUSED("resizePolicy", "podd does not resize running containers of declared pods yet"),   \
         OBJECT("resources", resources, resources_type),                                            \

@@ -60,6 +60,7 @@ void termination_of(struct termination *t, const struct member *m, const struct 
 
 void member_clear(struct member *m)
 {
+    member_reset_hooks(m);
     health_detach(m->health);
     healthcheck_free(m->healthcheck);
     if (m->pull)

@@ -92,12 +92,19 @@ struct member {
     struct healthcheck *healthcheck; /* of its image, when the manifest has no probe */
     char *probed_id; /* the container that `probed` is about, of an earlier podd; NULL: none */
     struct probe_state probed[PROBE_KIND_COUNT];
-    bool kill; /* a probe has failed for good */
+    bool kill; /* a probe or the postStart hook has failed for good */
     int64_t kill_grace;
+    int64_t kill_deadline; /* monotonic ns; 0: the grace has not begun */
+
+    /* Hooks of the current life (hook.c). */
+    struct hook *hook; /* under way; NULL: none */
+    bool post_started, pre_stopped;
 };
 
 /* ---- A declared pod ----------------------------------------------------------------------------
  */
+
+#define GRACE_MIN_MS 2000 /* what is left of a grace period is never less, as in kubelet */
 
 enum deletion_step { DELETION_STOP_MAIN, DELETION_STOP_INIT, DELETION_SANDBOX, DELETION_FILES };
 enum pod_phase { PHASE_PENDING, PHASE_RUNNING, PHASE_SUCCEEDED, PHASE_FAILED };
@@ -248,6 +255,13 @@ void member_sync(struct member *m);          /* life.c */
 void member_start_life(struct member *m);    /* setup.c: pull, prepare, create, start */
 void member_attach_health(struct member *m); /* probes.c */
 void member_note_end(struct member *m);
+/* hook.c: postStart once, when the container has started. True: it is over, or there is none. */
+bool member_post_start(struct member *m);
+/* preStop, before podd stops a running container, for as long as the grace lasts. True: it is over,
+ * or there is none; else the pod is kicked when it is. */
+bool member_pre_stop(struct member *m, int64_t left_ms);
+/* The life has ended, or is given up: what is under way is ended, the next life begins anew. */
+void member_reset_hooks(struct member *m);
 /* The manifest's, or what its image says; NULL: none. */
 const struct manifest_probe *member_probe(const struct member *m, enum probe_kind kind);
 /* Begins to end it; `grace` < 0: its own. A shorter grace hastens one under way. */

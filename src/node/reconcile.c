@@ -15,7 +15,8 @@ static bool sidecar_has_started(const struct member *m)
 {
     const struct container *c = member_container(m);
 
-    return c && c->state == CONTAINER_RUNNING && health_is_started(m->health);
+    return c && c->state == CONTAINER_RUNNING && health_is_started(m->health) &&
+           (m->post_started || !m->spec->lifecycle || !m->spec->lifecycle->post_start);
 }
 
 static bool init_has_succeeded(const struct member *m)
@@ -72,23 +73,34 @@ static void stop_done(struct op *op, const char *id, const struct err *e)
         log_warn("node", op->pod->key, "stop sidecar %s: %s", op->member->spec->name, err_text(e));
 }
 
-/* True when none runs any more. */
+static void sidecar_stop(struct member *m, const struct container *c, int64_t left_ms)
+{
+    struct declared *d = m->pod;
+
+    if (!member_pre_stop(m, left_ms))
+        return;
+    event_add(d, m, false, "Killing", "Stopping container %s", m->spec->name);
+    struct op *op = op_new(d, m, stop_done, NULL);
+    container_stop(d->node->config.pods, c->id, left_ms < GRACE_MIN_MS ? GRACE_MIN_MS : left_ms,
+                   op_on_done, op);
+}
+
+/* One after the other, the last first, within one grace for all. True when none runs any more. */
 static bool sidecars_stop(struct declared *d)
 {
-    bool all_down = true;
-
-    for (size_t i = 0; i < d->n_init; i++) {
+    if (!d->stop_deadline)
+        d->stop_deadline = time_mono_ns() + d->grace * NS_PER_SEC;
+    for (size_t i = d->n_init; i-- > 0;) {
         struct member *m = &d->members[i];
         const struct container *c = member_container(m);
-        if (m->op || (c && c->state == CONTAINER_RUNNING))
-            all_down = false;
-        if (m->op || !c || c->state != CONTAINER_RUNNING)
+        if (m->op)
+            return false;
+        if (!c || c->state != CONTAINER_RUNNING)
             continue;
-        event_add(d, m, false, "Killing", "Stopping container %s", m->spec->name);
-        struct op *op = op_new(d, m, stop_done, NULL);
-        container_stop(d->node->config.pods, c->id, d->grace * 1000, op_on_done, op);
+        sidecar_stop(m, c, (d->stop_deadline - time_mono_ns()) / NS_PER_MS);
+        return false;
     }
-    return all_down;
+    return true;
 }
 
 static void finish(struct declared *d)

@@ -136,6 +136,8 @@ static void member_leave_sandbox(struct member *m)
     if (c)
         termination_of(&m->last, m, c);
     health_detach(take_ptr(m->health));
+    member_reset_hooks(m);
+    m->kill_deadline = 0;
     free(take_ptr(m->id));
     m->attempt++;
     m->end_noted = m->kill = false;

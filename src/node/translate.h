@@ -85,6 +85,9 @@ struct probe_plan {
 /* env: the container's, for $(NAME) in an exec's command. */
 void probe_plan_make(const struct manifest_container *c, const struct manifest_probe *p,
                      const struct pair_list *env, struct probe_plan *ret);
+/* A hook that is an exec or httpGet, likewise; without a time limit of its own. */
+void hook_plan_make(const struct manifest_container *c, const struct manifest_hook *h,
+                    const struct pair_list *env, struct probe_plan *ret);
 void probe_plan_free(struct probe_plan *p);
 /* "http-get http://:80/ delay=0s timeout=1s period=10s #success=1 #failure=3". Caller frees. */
 char *probe_describe(const struct manifest_container *c, const struct manifest_probe *p);

@@ -5,6 +5,8 @@
 #include "expand.h"
 #include "translate.h"
 
+enum { HOOK_TIMEOUT_MAX_S = 7 * 86400 }; /* who runs it ends it earlier */
+
 static int32_t value_or(const struct opt_int *value, int32_t fallback)
 {
     return value->set ? (int32_t)value->value : fallback;
@@ -37,6 +39,26 @@ static void plan_http(const struct manifest_container *c, const struct probe_htt
     spec->n_headers = http->headers.count;
 }
 
+static void plan_exec(const struct probe_exec *exec, const struct pair_list *env,
+                      struct probe_plan *ret)
+{
+    ret->spec.action = PROBE_EXEC;
+    ret->spec.command = keep_strv(
+        &ret->keep, expand_strv(exec->command, env ? env->items : NULL, env ? env->count : 0));
+}
+
+void hook_plan_make(const struct manifest_container *c, const struct manifest_hook *h,
+                    const struct pair_list *env, struct probe_plan *ret)
+{
+    memset(ret, 0, sizeof(*ret));
+    if (h->exec)
+        plan_exec(h->exec, env, ret);
+    else
+        plan_http(c, h->http, ret);
+    ret->spec.any_status = true;
+    ret->spec.timeout = HOOK_TIMEOUT_MAX_S;
+}
+
 void probe_plan_make(const struct manifest_container *c, const struct manifest_probe *p,
                      const struct pair_list *env, struct probe_plan *ret)
 {
@@ -44,9 +66,7 @@ void probe_plan_make(const struct manifest_container *c, const struct manifest_p
 
     memset(ret, 0, sizeof(*ret));
     if (p->exec) {
-        spec->action = PROBE_EXEC;
-        spec->command = keep_strv(&ret->keep, expand_strv(p->exec->command, env ? env->items : NULL,
-                                                          env ? env->count : 0));
+        plan_exec(p->exec, env, ret);
     } else if (p->http) {
         plan_http(c, p->http, ret);
     } else if (p->grpc) {
