@@ -98,7 +98,7 @@ def podd(busybox_tar):
     server = _with_busybox(daemon.Podd("shared", NODE).start(), busybox_tar)
     yield server
     server.close()
-    assert leaks.wait_clean(before, daemon.BUILD) == {}
+    leaks.assert_clean(before, server)
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def own_podd(busybox_tar):
                     "restrict_oom_score_adj: true\n").start(), busybox_tar)
     yield server
     server.close()
-    assert leaks.wait_clean(before, daemon.BUILD) == {}
+    leaks.assert_clean(before, server)
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def no_leaks(podd):
     """The test leaves the shared daemon's machine as it found it."""
     before = leaks.snapshot(daemon.BUILD)
     yield
-    assert leaks.wait_clean(before, daemon.BUILD) == {}
+    leaks.assert_clean(before, podd)
 
 
 @pytest.fixture

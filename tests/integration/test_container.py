@@ -9,7 +9,7 @@ import pytest
 
 from lib import kernel
 from lib.cri import (Pod, code_of, container_config, container_status, exec_sync, read_log,
-                     remove_container, stop_container, wait_exited)
+                     remove_container, stop_container, wait_exited, wait_until)
 from lib.patience import patient
 
 UNKNOWN = "e" * 64
@@ -36,6 +36,7 @@ def test_goes_from_created_to_running_to_exited(podd, pod):
     assert status.state == cri.CONTAINER_RUNNING
     assert status.created_at <= status.started_at
     assert os.path.exists(status.log_path)
+    wait_until(lambda: read_log(status.log_path)["stdout"] == b"hello\n", what="its output")
 
     stop_container(podd, container)
     status = container_status(podd, container)
@@ -46,7 +47,7 @@ def test_goes_from_created_to_running_to_exited(podd, pod):
     remove_container(podd, container)
     code, _ = code_of(container_status, podd, container)
     assert code == grpc.StatusCode.NOT_FOUND
-    assert read_log(status.log_path)["stdout"] == b"hello\n"
+    assert read_log(status.log_path)["stdout"] == b"hello\n"  # the log outlives it
 
 
 def test_stops_and_removes_of_what_is_not_there_succeed(podd):

@@ -33,6 +33,7 @@ class Podd:
     """One daemon on directories of its own. Its objects outlive the process, as they should."""
 
     def __init__(self, name="test", config=""):
+        self.build = BUILD
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix=f"podd-{name}-"))
         self.root = self.directory / "root"
         self.state = self.directory / "state"

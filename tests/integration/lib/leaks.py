@@ -81,3 +81,13 @@ def wait_clean(before, build, timeout=10):
         if not left or time.monotonic() > deadline:
             return left
         time.sleep(0.05)
+
+
+def assert_clean(before, podd):
+    """Fails with what is left and what podd and the kernel say about it."""
+    left = wait_clean(before, podd.build)
+    if not left:
+        return
+    pids = [entry.split()[0] for entry in left.get("processes", [])]
+    states = _output("ps", "-o", "pid,ppid,etime,stat,wchan:30,args", *pids) if pids else ""
+    raise AssertionError(f"left behind: {left}\n{states}\n{podd.tail(60)}")
