@@ -289,7 +289,10 @@ def test_readiness_and_deletion_outlive_podd(own_podd):
     podd = own_podd
     text = manifest("stay", "trap '' TERM; touch /ok; while :; do sleep 0.1; done",
                     pod={"terminationGracePeriodSeconds": 4},
-                    readinessProbe={"exec": {"command": ["cat", "/ok"]}, "periodSeconds": 600})
+                    # The one attempt there is waits for the file, instead of racing with its maker.
+                    readinessProbe={"exec": {"command": ["sh", "-c",
+                                                         "until test -e /ok; do sleep 0.05; done"]},
+                                    "timeoutSeconds": 5, "periodSeconds": 600})
     import yaml
 
     podd.podctl("apply", "-f", "-", stdin=yaml.safe_dump(text))
