@@ -98,7 +98,6 @@ void declared_free(struct declared *d)
     ephemeral_forget(d);
     pod_manifest_free(d->manifest);
     timer_free(d->timer);
-    free(d->waiters);
     free(d->told);
     free(d->trouble);
     free(d->sandbox_id);

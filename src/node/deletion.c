@@ -59,11 +59,23 @@ void declared_delete(struct declared *d, int64_t grace)
     declared_kick(d);
 }
 
-void declared_add_waiter(struct declared *d, struct rpc_call *call)
+void declared_answer_deletion(struct declared *d, struct rpc_call *call, bool wait)
 {
-    struct rpc_call **slot = array_push(&d->waiters, &d->n_waiters, sizeof(*d->waiters));
+    const Podd__V1__DeletePodResponse response = PODD__V1__DELETE_POD_RESPONSE__INIT;
 
-    *slot = call;
+    if (wait)
+        calls_add(&d->waiting, call);
+    else if (d->superseded || !(d->record_busy || d->write_again))
+        rpc_reply(call, &response.base);
+    else
+        calls_add(&d->marking, call);
+}
+
+void declared_marked(struct declared *d, const struct err *e)
+{
+    const Podd__V1__DeletePodResponse response = PODD__V1__DELETE_POD_RESPONSE__INIT;
+
+    calls_answer(&d->marking, &response.base, e);
 }
 
 /* ---- The steps ---------------------------------------------------------------------------------
@@ -197,17 +209,9 @@ static bool remove_sandbox(struct declared *d)
 /* ---- The end -----------------------------------------------------------------------------------
  */
 
-static void answer_waiters(struct declared *d)
-{
-    const Podd__V1__DeletePodResponse response = PODD__V1__DELETE_POD_RESPONSE__INIT;
-
-    for (size_t i = 0; i < d->n_waiters; i++)
-        rpc_reply(d->waiters[i], &response.base);
-    d->n_waiters = 0;
-}
-
 static void declared_gone(struct declared *d)
 {
+    const Podd__V1__DeletePodResponse response = PODD__V1__DELETE_POD_RESPONSE__INIT;
     struct node *n = d->node;
     struct declared *successor = d->successor;
 
@@ -216,7 +220,8 @@ static void declared_gone(struct declared *d)
     if (d->replaced_by)
         d->replaced_by->replaces = NULL;
     watch_deleted(d);
-    answer_waiters(d);
+    calls_answer(&d->marking, &response.base, NULL);
+    calls_answer(&d->waiting, &response.base, NULL);
     declared_free(d);
     if (successor) {
         successor->blockers--;

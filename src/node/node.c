@@ -108,10 +108,13 @@ void node_start(struct node *n)
 
 static void fail_waiters(struct declared *d)
 {
-    for (size_t i = 0; i < d->n_waiters; i++)
-        call_fail(d->waiters[i], ERR_UNAVAILABLE,
-                  "podd is stopping; the pod is deleted when it runs again");
-    d->n_waiters = 0;
+    _cleanup_err_ struct err e = ERR_INIT;
+
+    err_set(&e, ERR_UNAVAILABLE, "podd is stopping; the pod is deleted when it runs again");
+    calls_answer(&d->waiting, NULL, &e);
+    err_clear(&e);
+    err_set(&e, ERR_UNAVAILABLE, "podd is stopping; ask again when it runs again");
+    calls_answer(&d->marking, NULL, &e);
 }
 
 /* Whoever answers one of these later finds nothing to do. */

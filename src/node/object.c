@@ -75,7 +75,6 @@ void object_free(struct object *o)
     map_remove(o->node->objects, o->key);
     list_remove(&o->item);
     object_manifest_free(o->manifest);
-    free(o->waiters);
     free(o->key);
     free(o);
 }
@@ -84,9 +83,11 @@ void objects_close(struct node *n)
 {
     while (!list_empty(&n->object_list)) {
         struct object *o = container_of(n->object_list.next, struct object, item);
-        for (size_t i = 0; i < o->n_waiters; i++)
-            call_fail(o->waiters[i], ERR_UNAVAILABLE,
-                      "podd is stopping; the namespace is deleted when it runs again");
+        _cleanup_err_ struct err e = ERR_INIT;
+        err_set(&e, ERR_UNAVAILABLE,
+                "podd is stopping; the namespace is deleted when it runs again");
+        calls_answer(&o->waiting, NULL, &e);
+        calls_answer(&o->marking, NULL, &e);
         object_free(o);
     }
 }
@@ -116,25 +117,15 @@ bool namespace_is_ending(struct node *n, const char *namespace_)
     return o && o->deleting;
 }
 
-static void answer(struct object *o, const struct err *e)
-{
-    const Podd__V1__DeleteObjectResponse response = PODD__V1__DELETE_OBJECT_RESPONSE__INIT;
-
-    for (size_t i = 0; i < o->n_waiters; i++) {
-        if (e->code != ERR_OK)
-            rpc_fail(o->waiters[i], e);
-        else
-            rpc_reply(o->waiters[i], &response.base);
-    }
-    o->n_waiters = 0;
-}
+static const Podd__V1__DeleteObjectResponse deleted_response =
+    PODD__V1__DELETE_OBJECT_RESPONSE__INIT;
 
 static void namespace_removed(struct op *op, const char *id, const struct err *e)
 {
     struct object *o = op->job;
 
     o->busy = false;
-    answer(o, e);
+    calls_answer(&o->waiting, &deleted_response.base, e);
     if (e->code != ERR_OK) {
         log_error("node", o->key, "%s", err_text(e));
         return;
@@ -204,11 +195,17 @@ static void marked(struct op *op, const char *id, const struct err *e)
     o->busy = false;
     if (e->code != ERR_OK) /* ending it counts more than the mark */
         log_error("node", o->key, "%s", err_text(e));
+    o->marked = true;
+    calls_answer(&o->marking, &deleted_response.base, e);
     namespace_sync(o);
 }
 
-void namespace_delete(struct object *o)
+void namespace_delete(struct object *o, struct rpc_call *call, bool wait)
 {
+    if (!wait && o->marked)
+        rpc_reply(call, &deleted_response.base);
+    else
+        calls_add(wait ? &o->waiting : &o->marking, call);
     if (o->deleting)
         return;
     o->deleting = o->busy = true;

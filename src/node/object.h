@@ -19,10 +19,11 @@ struct object {
     char *key; /* "<Kind>/<namespace>/<name>" */
     struct object_manifest *manifest;
     uint64_t version;
-    bool busy;                 /* its record is being written or removed */
-    bool deleting;             /* a Namespace that waits for its content to be gone */
-    struct rpc_call **waiters; /* DeleteObject calls */
-    size_t n_waiters;
+    bool busy;            /* its record is being written or removed */
+    bool deleting;        /* a Namespace that waits for its content to be gone */
+    bool marked;          /* deleting, and the record on disk says so */
+    struct calls marking; /* DeleteObject calls that wait for the mark on disk, no longer */
+    struct calls waiting; /* DeleteObject calls that wait for the end */
 };
 
 /* object.c */
@@ -37,8 +38,9 @@ bool namespace_is_ending(struct node *n, const char *namespace_);
 /* What may not change in an object that is there. */
 int object_check_change(const struct object *before, const struct object_manifest *m, struct err *e)
     MUST_CHECK;
-/* Deletes what is in the namespace, and then it; answers the object's waiters. */
-void namespace_delete(struct object *o);
+/* Deletes what is in the namespace, and then it. The call is answered then, or, without `wait`,
+ * when the mark is on disk. */
+void namespace_delete(struct object *o, struct rpc_call *call, bool wait);
 void namespaces_check(struct node *n); /* a declared pod or an object is gone */
 
 /* object_store.c */

@@ -199,41 +199,19 @@ void object_call_secret_data(struct rpc_call *call, const ProtobufCMessage *mess
 /* ---- Deleting ----------------------------------------------------------------------------------
  */
 
-static void add_waiter(struct object *o, struct rpc_call *call)
-{
-    struct rpc_call **slot = array_push(&o->waiters, &o->n_waiters, sizeof(*slot));
-
-    *slot = call;
-}
-
 static void deleted(struct op *op, const char *id, const struct err *e)
 {
     const Podd__V1__DeleteObjectResponse response = PODD__V1__DELETE_OBJECT_RESPONSE__INIT;
     struct object *o = op->job;
-    struct rpc_call *call = o->waiters[0];
 
     o->busy = false;
-    o->n_waiters = 0;
-    if (e->code != ERR_OK) {
-        rpc_fail(call, e);
+    calls_answer(&o->waiting, &response.base, e);
+    if (e->code != ERR_OK)
         return;
-    }
     log_info("node", o->key, "is deleted");
     op->node->version++;
     object_free(o);
-    rpc_reply(call, &response.base);
     namespaces_check(op->node);
-}
-
-static void delete_namespace(struct object *o, struct rpc_call *call, bool no_wait)
-{
-    const Podd__V1__DeleteObjectResponse response = PODD__V1__DELETE_OBJECT_RESPONSE__INIT;
-
-    if (no_wait)
-        rpc_reply(call, &response.base);
-    else
-        add_waiter(o, call);
-    namespace_delete(o);
 }
 
 void object_call_delete(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
@@ -246,9 +224,9 @@ void object_call_delete(struct rpc_call *call, const ProtobufCMessage *message, 
     if (o->busy && !o->deleting) {
         call_fail(call, ERR_ABORTED, "%s is being changed by another call; try again", o->key);
     } else if (o->manifest->kind == OBJECT_NAMESPACE) {
-        delete_namespace(o, call, request->no_wait);
+        namespace_delete(o, call, !request->no_wait);
     } else {
-        add_waiter(o, call);
+        calls_add(&o->waiting, call);
         object_remove(o, deleted, o);
     }
 }

@@ -183,7 +183,7 @@ static int read_record(struct node *n, const char *path, struct err *e)
         m->uid = xstrdup(json_string_value(json_object_get(record, "uid")));
         m->created_at = json_integer_value(json_object_get(record, "created_at"));
         struct object *o = object_install(n, m);
-        o->deleting = json_is_true(json_object_get(record, "deleting"));
+        o->deleting = o->marked = json_is_true(json_object_get(record, "deleting"));
     }
     if (manifest)
         explicit_bzero(manifest, strlen(manifest));

@@ -30,6 +30,16 @@ struct events;
 /* ---- The node ----------------------------------------------------------------------------------
  */
 
+/* Calls that get one answer (calls.c). */
+struct calls {
+    struct rpc_call **items;
+    size_t count;
+};
+void calls_add(struct calls *calls, struct rpc_call *call);
+/* Answers all of them and empties the list: with the response, or with the error if there is one.
+ */
+void calls_answer(struct calls *calls, const ProtobufCMessage *response, const struct err *e);
+
 struct node {
     struct node_config config; /* strings owned */
     char *hostname;
@@ -156,8 +166,8 @@ struct declared {
     int64_t retry_at;
     struct declared *successor; /* waits for this one to be gone */
     size_t blockers;            /* how many this one waits for */
-    struct rpc_call **waiters;  /* DeletePod calls */
-    size_t n_waiters;
+    struct calls marking;       /* DeletePod calls that wait for the mark on disk, no longer */
+    struct calls waiting;       /* DeletePod calls that wait for the end */
 
     /* What watchers were told (watch.c). */
     bool touched, announced;
@@ -267,7 +277,10 @@ const struct manifest_probe *member_probe(const struct member *m, enum probe_kin
 /* Begins to end it; `grace` < 0: its own. A shorter grace hastens one under way. */
 void declared_delete(struct declared *d, int64_t grace); /* deletion.c */
 void deletion_sync(struct declared *d);
-void declared_add_waiter(struct declared *d, struct rpc_call *call);
+/* Answers the call when the mark is on disk, or, with `wait`, when the pod is gone. */
+void declared_answer_deletion(struct declared *d, struct rpc_call *call, bool wait);
+/* What the record says is on disk, or could not be written. */
+void declared_marked(struct declared *d, const struct err *e);
 
 /* ephemeral.c: containers that are added to a running pod. */
 struct ephemeral {

@@ -92,7 +92,6 @@ static void call_list_pods(struct rpc_call *call, const ProtobufCMessage *messag
 static void call_delete_pod(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
 {
     const Podd__V1__DeletePodRequest *request = (const Podd__V1__DeletePodRequest *)message;
-    const Podd__V1__DeletePodResponse response = PODD__V1__DELETE_POD_RESPONSE__INIT;
     struct declared *d = find_or_fail(ctx, call, request->namespace_, request->name);
 
     if (!d)
@@ -104,10 +103,7 @@ static void call_delete_pod(struct rpc_call *call, const ProtobufCMessage *messa
         return;
     }
     declared_delete(d, request->has_grace_period ? request->grace_period : -1);
-    if (request->no_wait)
-        rpc_reply(call, &response.base);
-    else
-        declared_add_waiter(d, call);
+    declared_answer_deletion(d, call, !request->no_wait);
 }
 
 /* ---- Those with files of their own --------------------------------------------------------------

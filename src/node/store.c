@@ -127,6 +127,8 @@ static void write_done(struct op *op, const char *id, const struct err *e)
             on_saved(d, e, d->on_saved_arg);
     }
     record_idle(d);
+    if (!d->record_busy && !d->write_again)
+        declared_marked(d, e);
     err_clear(&job->base.err);
     free(job->path);
     free(job->text);

@@ -245,12 +245,12 @@ def test_the_end_of_a_namespace_outlives_podd(own_podd):
     wait_until(lambda: podd.api.GetPod(podd_pb2.GetPodRequest(namespace="gone", name="in"))
                .pod.status.phase == "Running")
     podd.api.DeleteObject(podd_pb2.DeleteObjectRequest(kind="Namespace", name="gone", no_wait=True))
-    wait_until(lambda: get_object(podd, "Namespace", "gone").terminating)
+    podd.kill()  # what was answered is on disk
+    podd.start()
+    assert get_object(podd, "Namespace", "gone").terminating
     with pytest.raises(grpc.RpcError) as caught:
         podd.api.Apply(request(document))
     assert "is being deleted" in caught.value.details()
-    podd.kill()
-    podd.start()
     wait_until(lambda: not podd.api.ListObjects(podd_pb2.ListObjectsRequest()).objects, 20)
 
 

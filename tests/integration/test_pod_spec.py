@@ -302,8 +302,7 @@ def test_readiness_and_deletion_outlive_podd(own_podd):
     podd.start()
     assert main(podd, "stay").ready  # not only after the next attempt, ten minutes later
     podd.api.DeletePod(podd_pb2.DeletePodRequest(name="stay", no_wait=True))
-    time.sleep(0.3)
-    podd.kill()
+    podd.kill()  # what was answered is on disk
     podd.start()
     assert get(podd, "stay").status.terminating
     wait_until(lambda: not podd.api.ListPods(podd_pb2.ListPodsRequest()).pods, 20)
