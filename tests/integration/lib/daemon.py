@@ -32,8 +32,9 @@ def generate_stubs(directory):
 class Podd:
     """One daemon on directories of its own. Its objects outlive the process, as they should."""
 
-    def __init__(self, name="test", config=""):
+    def __init__(self, name="test", config="", log_level="debug"):
         self.build = BUILD
+        self.log_level = log_level
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix=f"podd-{name}-"))
         self.root = self.directory / "root"
         self.state = self.directory / "state"
@@ -57,7 +58,7 @@ class Podd:
         wrapper = os.environ.get("PODD_WRAPPER", "").split()
         return [*wrapper, str(BUILD / "src/podd/podd"), "--config", str(self.config), "--root",
                 str(self.root), "--state", str(self.state), "--socket", self.address,
-                "--log-level", "debug"]
+                "--log-level", self.log_level]
 
     def spawn(self):
         with open(self.log, "ab") as log:
