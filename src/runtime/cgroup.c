@@ -47,6 +47,8 @@ void cgroup_free(struct cgroup *cg)
         return;
     fd_close(cg->v2);
     fd_close(cg->oom_fd);
+    if (cg->leaf)
+        cgroup_return_shared(cg);
     for (size_t i = 0; i < cg->n_v1; i++)
         fd_close(cg->v1[i]);
     free(cg->v1);
@@ -236,12 +238,13 @@ int cgroup_create_leaf(struct cgroup *parent, const char *name, struct cgroup **
         return err_set(e, ERR_INVALID_ARGUMENT, "\"%s\" is not a name of a cgroup", name);
     _cleanup_free_ char *path = xasprintf("%s/%s", parent->path, name);
     struct cgroup *cg = cgroup_alloc(path);
+    cg->leaf = true;
     bool made; /* ours in any case: nobody else makes leaves */
     int tracked =
         dir_make(parent->v2 >= 0 ? parent->v2 : parent->v1[cg->tracker], name, NULL, &made);
     *(parent->v2 >= 0 ? &cg->v2_owned : &cg->v1_owned[cg->tracker]) = true;
     for (size_t i = 0; tracked >= 0 && i < cg->n_v1; i++)
-        cg->v1[i] = parent->v2 < 0 && (int)i == cg->tracker ? tracked : fd_dup(parent->v1[i]);
+        cg->v1[i] = cg->v1_owned[i] ? tracked : parent->v1[i];
     if (parent->v2 >= 0)
         cg->v2 = tracked;
     if (tracked < 0) {
@@ -284,11 +287,11 @@ static bool v2_entered(const struct cgroup *cg)
     return len == strlen(cg->path) && memcmp(line, cg->path, len) == 0;
 }
 
-void cgroup_close_shared(struct cgroup *cg)
+void cgroup_return_shared(struct cgroup *leaf)
 {
-    for (size_t i = 0; i < cg->n_v1; i++)
-        if (!cg->v1_owned[i])
-            fd_close(take_fd(&cg->v1[i]));
+    for (size_t i = 0; i < leaf->n_v1; i++)
+        if (!leaf->v1_owned[i])
+            leaf->v1[i] = -1;
 }
 
 int cgroup_enter(struct cgroup *cg, struct err *e)

@@ -11,6 +11,7 @@ struct cgroup {
     int v2;     /* directory in the v2 tree, or -1 */
     int *v1;    /* directories in layout->v1[], in its order */
     size_t n_v1;
+    bool leaf;      /* v1[] is the parent's but for what is owned */
     bool v2_owned;  /* the directory was made by us */
     bool *v1_owned; /* the same for v1[]; a leaf owns only the one that tracks it */
     int tracker;    /* without a v2 tree: the index in v1[] of the hierarchy that names its
@@ -21,9 +22,9 @@ struct cgroup {
 /* The calling, single-threaded process enters the v1 directories; v2 is entered by clone3. */
 int cgroup_enter_v1(const struct cgroup *cg, struct err *e) MUST_CHECK;
 
-/* Closes the directories that a leaf shares with its container: once its process has entered they
- * are not needed, and a pod may have many execs. */
-void cgroup_close_shared(struct cgroup *cg);
+/* Forgets the directories that a leaf borrows from its container's cgroup: once its process has
+ * entered they are not needed, and the leaf may outlive the container. */
+void cgroup_return_shared(struct cgroup *leaf);
 
 /* Sets who may use which device in the cgroup. */
 int cgroup_devices_apply(const struct cgroup *cg, device_rule_t *const *rules, size_t n,

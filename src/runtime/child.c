@@ -44,11 +44,9 @@ enum { START_TIMEOUT_MS = 60000, REAP_TIMEOUT_MS = 2000 };
 
 /* ---- Child ----------------------------------------------------------------------------------- */
 
-static void signals_reset(void)
+/* Their handlers are at the defaults since clone3. */
+static void signals_unblock(void)
 {
-    struct sigaction sa = {.sa_handler = SIG_DFL};
-    for (int s = 1; s < NSIG; s++)
-        sigaction(s, &sa, NULL);
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
@@ -137,7 +135,7 @@ static int child_begin(struct child *c, struct err *e)
 {
     if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
         return err_errno(e, errno, "become undumpable");
-    signals_reset();
+    signals_unblock();
     if (stdio_prepare(c, e) < 0)
         return -1;
     if (oom_score_adj_set(c->process, e) < 0 || lsm_open(c, e) < 0)
@@ -179,8 +177,9 @@ static _Noreturn void child_main(struct child *c)
 /* Clones, the child being born into c->pid_ns. A pid (0 in the child) or -errno. */
 static pid_t clone_into(const struct child *c, int *ret_pidfd)
 {
-    struct clone_args args = {
-        .flags = CLONE_PIDFD, .pidfd = (uintptr_t)ret_pidfd, .exit_signal = SIGCHLD};
+    struct clone_args args = {.flags = CLONE_PIDFD | CLONE_CLEAR_SIGHAND,
+                              .pidfd = (uintptr_t)ret_pidfd,
+                              .exit_signal = SIGCHLD};
     if (c->new_pid_ns && c->user_ns < 0)
         args.flags |= CLONE_NEWPID;
     if (c->cg && c->cg->v2 >= 0) {

@@ -131,6 +131,6 @@ int container_exec(const process_spec_t *spec, const struct process *init,
         r = user_ns_id_of(init->pid, "gid_map", spec->gid, &c.stdio_gid, e);
     if (r == 0)
         r = child_start(&c, ret, e);
-    cgroup_close_shared(leaf);
+    cgroup_return_shared(leaf);
     return r < 0 ? err_wrap(e, "exec in container") : 0;
 }

@@ -148,29 +148,46 @@ static int exec_failed(const char *program, int errnum, struct err *e)
     return -1;
 }
 
-/* Tries the directories of PATH. A file that may not be executed is remembered, the search goes on,
- * as in a shell. */
+/* The next directory of PATH with the name behind it; NULL: there is none. Caller frees. */
+static char *path_next(const char **path, const char *name)
+{
+    if (!*path)
+        return NULL;
+    const char *dir = *path;
+    size_t len = strcspn(dir, ":");
+    *path = dir[len] ? dir + len + 1 : NULL;
+    return xasprintf("%.*s%s%s", (int)len, dir, len ? "/" : "./", name);
+}
+
+/* The file that is in PATH but cannot be run: one that may not be executed, or whose interpreter is
+ * missing. NULL: there is none. Caller frees. */
+static char *path_find(const char *path, const char *name)
+{
+    for (char *program; (program = path_next(&path, name)); free(program))
+        if (faccessat(AT_FDCWD, program, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+            return program;
+    return NULL;
+}
+
+/* Tries the directories of PATH. A file that cannot be run does not end the search, as in a shell.
+ */
 static int exec_search(const char *name, char *const *argv, char *const *env, struct err *e)
 {
     const char *path = path_of(env);
-    _cleanup_free_ char *denied = NULL;
-    for (const char *p = path;; p++) {
-        size_t len = strcspn(p, ":");
-        _cleanup_free_ char *program = xasprintf("%.*s%s%s", (int)len, p, len ? "/" : "./", name);
-        execve(program, argv, env);
-        int errnum = errno;
-        if (errnum == EACCES && !denied && access(program, F_OK) == 0)
-            denied = xstrdup(program);
-        else if (errnum == ENOENT && faccessat(AT_FDCWD, program, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-            return exec_failed(program, errnum, e);
-        else if (errnum != ENOENT && errnum != ENOTDIR && errnum != EACCES)
-            return exec_failed(program, errnum, e);
-        p += len;
-        if (!*p)
+    int denied = 0;
+    for (const char *left = path;;) {
+        _cleanup_free_ char *program = path_next(&left, name);
+        if (!program)
             break;
+        execve(program, argv, env);
+        if (errno == EACCES)
+            denied = EACCES;
+        else if (errno != ENOENT && errno != ENOTDIR)
+            return exec_failed(program, errno, e);
     }
-    if (denied)
-        return exec_failed(denied, EACCES, e);
+    _cleanup_free_ char *found = path_find(path, name);
+    if (found)
+        return exec_failed(found, denied ? denied : ENOENT, e);
     return err_set(e, ERR_INVALID_ARGUMENT, "exec %s: no such command in PATH (%s)", name, path);
 }
 
