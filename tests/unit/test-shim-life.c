@@ -305,34 +305,77 @@ static void a_new_client_finds_what_happened_without_one(void **state)
     assert_string_equal(k->exited_id, "c2");
 }
 
+static bool catches_term(pid_t pid)
+{
+    char path[64], text[4096];
+    snprintf(path, sizeof(path), "/proc/%d/status", pid);
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+    text[n < 0 ? 0 : n] = '\0';
+    const char *caught = strstr(text, "SigCgt:");
+    return caught && strtoull(caught + strlen("SigCgt:"), NULL, 16) & 1ULL << (SIGTERM - 1);
+}
+
+/* Asks it to end, once it listens. */
+static void ask_to_end(pid_t pid)
+{
+    for (int i = 0; i < 2000 && !catches_term(pid); i++)
+        usleep(5000);
+    assert_int_equal(kill(pid, SIGTERM), 0);
+}
+
+static void assert_exit_record(struct kit *k, const char *id, int code)
+{
+    exit_info_t *record = NULL;
+
+    for (int i = 0; !record && i < 1000; i++) {
+        _cleanup_err_ struct err e = ERR_INIT;
+        if (shim_read_exit(k->directory, id, &record, &e) < 0)
+            usleep(5000);
+    }
+    assert_non_null(record);
+    assert_int_equal(record->code, code);
+    podd__shim__exit_info__free_unpacked(record, NULL);
+}
+
+/* The output is drained after the record is written. */
+static void assert_log(struct kit *k, const char *id, const char *expected)
+{
+    _cleanup_free_ char *log = kit_log_text(k, id);
+
+    for (int i = 0; i < 1000 && strlen(log) < strlen(expected); i++) {
+        usleep(5000);
+        free(log);
+        log = kit_log_text(k, id);
+    }
+    assert_string_equal(log, expected);
+}
+
 static void exits_of_a_time_without_clients_are_exact(void **state)
 {
     struct kit *k = *state;
     enum { N = 20 };
+    pid_t pids[N];
+    char ids[N][16];
 
     kit_spawn(k);
     for (int i = 0; i < N; i++) {
-        char id[16], script[64];
-        snprintf(id, sizeof(id), "c%d", i);
-        snprintf(script, sizeof(script), "sleep 0.5; echo bye; exit %d", 100 + i);
-        kit_run(k, id, script);
+        char script[96];
+        snprintf(ids[i], sizeof(ids[i]), "c%d", i);
+        snprintf(script, sizeof(script),
+                 "trap 'echo bye; exit %d' TERM; while :; do sleep 0.01; done", 100 + i);
+        kit_run(k, ids[i], script);
+        pids[i] = k->started_pid;
     }
     pid_t pid = shim_pid(k->shim);
     uint64_t start_time = shim_start_time(k->shim);
     shim_free(take_ptr(k->shim));
     assert_int_equal(k->n_exits, 0);
-    usleep(1000 * 1000);
+    for (int i = 0; i < N; i++)
+        ask_to_end(pids[i]);
     for (int i = 0; i < N; i++) {
-        char id[16];
-        exit_info_t *record = NULL;
-        _cleanup_err_ struct err e = ERR_INIT;
-        snprintf(id, sizeof(id), "c%d", i);
-        if (shim_read_exit(k->directory, id, &record, &e) < 0)
-            fail_msg("%s", err_text(&e));
-        assert_int_equal(record->code, 100 + i);
-        podd__shim__exit_info__free_unpacked(record, NULL);
-        _cleanup_free_ char *log = kit_log_text(k, id);
-        assert_string_equal(log, "stdout F bye\n");
+        assert_exit_record(k, ids[i], 100 + i);
+        assert_log(k, ids[i], "stdout F bye\n");
     }
     kit_connect(k, pid, start_time);
     assert_ok(&k->error);
