@@ -176,6 +176,17 @@ struct key_value {
     char *value;
 };
 
+/* ---- Quantities: "100m", "64Mi", "0.5", "2e3", as Kubernetes writes them ----------------------
+ */
+
+struct quantity {
+    bool set;
+    int64_t units; /* rounded up: bytes, whole CPUs */
+    int64_t milli; /* thousandths, rounded up; INT64_MAX when there are more */
+};
+/* 0, -EINVAL (not a quantity, or negative), -ERANGE (more than fits). */
+int quantity_parse(const char *text, struct quantity *ret) MUST_CHECK;
+
 /* ---- Map: string key -> pointer ------------------------------------------------------------- */
 
 /* Open hash table; keys are copied, values are borrowed. */

@@ -49,11 +49,22 @@ struct net_port {
     const char *host_ip; /* NULL or "": every address */
 };
 
+/* Bits per second; 0: no limit. */
+struct net_bandwidth {
+    uint64_t ingress, egress; /* into the pod, out of it */
+};
+#define NET_INGRESS_ANNOTATION "kubernetes.io/ingress-bandwidth"
+#define NET_EGRESS_ANNOTATION "kubernetes.io/egress-bandwidth"
+/* Out of a pod's annotations; ERR_INVALID_ARGUMENT for what is no quantity from 1k to 1P. */
+int net_bandwidth_parse(const struct key_value *annotations, size_t n, struct net_bandwidth *ret,
+                        struct err *e) MUST_CHECK;
+
 struct net_pod {
     const char *sandbox_id;
     int netns;                    /* borrowed until the callback */
     const struct net_port *ports; /* those with host_port 0 are skipped */
     size_t n_ports;
+    struct net_bandwidth bandwidth;
 };
 
 typedef void net_attached_fn(void *arg, const struct net_addresses *addresses, const struct err *e);

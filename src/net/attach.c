@@ -37,6 +37,7 @@ struct attach_job {
     int netns; /* borrowed */
     struct net_port *ports;
     size_t n_ports;
+    struct net_bandwidth bandwidth;
     net_attached_fn *fn;
     void *arg;
     struct net_addresses addresses;
@@ -88,7 +89,8 @@ static int make_link(struct net *n, const struct attach_job *a, const struct hol
                              .netns = a->netns,
                              .pools = n->ipam.pools,
                              .addresses = holder->addresses,
-                             .count = holder->count};
+                             .count = holder->count,
+                             .bandwidth = a->bandwidth};
     if (clear_name(n, a->id, name, e) < 0)
         return -1;
     return veth_create(&n->rtnl, &spec, e);
@@ -163,6 +165,7 @@ void net_attach(struct net *n, const struct net_pod *pod, net_attached_fn *fn, v
                              .net = n,
                              .id = xstrdup(pod->sandbox_id),
                              .netns = pod->netns,
+                             .bandwidth = pod->bandwidth,
                              .fn = fn,
                              .arg = arg};
     for (size_t i = 0; i < pod->n_ports; i++) {

@@ -54,7 +54,16 @@ struct nl_msg *rtnl_add_tolerant(struct rtnl_batch *b, int type, int flags, cons
 
     if (!m || b->count == RTNL_BATCH_MAX || !nlmsg_put(m, 0, 0, type, 0, NLM_F_REQUEST | flags))
         abort();
-    b->requests[b->count++] = (struct rtnl_request){m, what, tolerated};
+    b->requests[b->count++] = (struct rtnl_request){.msg = m, .what = what, .tolerated = tolerated};
+    return m;
+}
+
+struct nl_msg *rtnl_add_needing(struct rtnl_batch *b, int type, int flags, const char *what,
+                                const char *needs)
+{
+    struct nl_msg *m = rtnl_add_tolerant(b, type, flags, what, 0);
+
+    b->requests[b->count - 1].needs = needs;
     return m;
 }
 
@@ -175,6 +184,15 @@ static int send_requests(struct rtnl *r, struct rtnl_batch *b, struct err *e)
     return 0;
 }
 
+static int set_request_error(struct err *e, int errnum, const struct rtnl_request *request,
+                             const char *object, const char *text)
+{
+    if (request->needs && (errnum == ENOENT || errnum == EOPNOTSUPP))
+        return err_set(e, ERR_FAILED_PRECONDITION, "%s %s: this kernel lacks %s", request->what,
+                       object, request->needs);
+    return set_kernel_error(e, errnum, request->what, object, text);
+}
+
 /* Takes one answer; *e gets the first failure. Returns whether it was the last request's. */
 static bool take_ack(struct rtnl_batch *b, uint32_t first_seq, struct nlmsghdr *h,
                      const char *object, struct err *e)
@@ -186,7 +204,7 @@ static bool take_ack(struct rtnl_batch *b, uint32_t first_seq, struct nlmsghdr *
     const struct nlmsgerr *error = nlmsg_data(h);
     const struct rtnl_request *request = &b->requests[index];
     if (error->error != 0 && -error->error != request->tolerated && e->code == ERR_OK)
-        set_kernel_error(e, -error->error, request->what, object, extended_text(h));
+        set_request_error(e, -error->error, request, object, extended_text(h));
     return index + 1 == b->count;
 }
 
@@ -207,8 +225,11 @@ int rtnl_send(struct rtnl *r, struct rtnl_batch *b, const char *object, struct e
             return err_errno(e, errno, "receive a rtnetlink answer");
         int rest = (int)len;
         for (struct nlmsghdr *h = (struct nlmsghdr *)buffer; nlmsg_ok(h, rest);
-             h = nlmsg_next(h, &rest))
+             h = nlmsg_next(h, &rest)) {
+            if (h->nlmsg_type != NLMSG_ERROR && b->on_answer)
+                b->on_answer(b->arg, h);
             last |= take_ack(b, first_seq, h, object, &failure);
+        }
     }
     rtnl_batch_clear(b);
     return failure.code == ERR_OK ? 0 : err_move(e, &failure);

@@ -27,12 +27,16 @@ struct rtnl_request {
     struct nl_msg *msg; /* owned */
     const char *what;   /* "add the address", a literal */
     int tolerated;      /* an errno that counts as success; 0: none */
+    const char *needs;  /* the part of the kernel that knows it, a literal; NULL: always there */
 };
 
 /* Zeroed is empty. */
 struct rtnl_batch {
     struct rtnl_request requests[RTNL_BATCH_MAX];
     size_t count;
+    /* For what the requests ask for; NULL: such answers are dropped. */
+    void (*on_answer)(void *arg, const struct nlmsghdr *h);
+    void *arg;
 };
 void rtnl_batch_clear(struct rtnl_batch *b);
 #define _cleanup_batch_ CLEANUP(rtnl_batch_clear)
@@ -42,6 +46,10 @@ struct nl_msg *rtnl_add(struct rtnl_batch *b, int type, int flags, const char *w
 /* The same, where `tolerated` counts as success. */
 struct nl_msg *rtnl_add_tolerant(struct rtnl_batch *b, int type, int flags, const char *what,
                                  int tolerated);
+/* The same, for what the kernel may have been built without: its ENOENT or EOPNOTSUPP becomes
+ * ERR_FAILED_PRECONDITION and says what is needed. */
+struct nl_msg *rtnl_add_needing(struct rtnl_batch *b, int type, int flags, const char *what,
+                                const char *needs);
 /* Carries out all requests in their order and empties the batch. The kernel does not stop at a
  * failed one; the first failure is returned, named after `object`. */
 int rtnl_send(struct rtnl *r, struct rtnl_batch *b, const char *object, struct err *e) MUST_CHECK;

@@ -18,10 +18,10 @@
  * to be announced, which matters: an announcement goes to all pods, and that of each of 500 pods
  * to the 499 others is what would make starting them quadratic.
  *
- * A link that gets its carrier (eth0 in step 3, and the bridge with its first pod) drops what is
- * sent through it until a worker of the kernel has looked at it, some time after the request.
- * Kernels since 6.14 look at once when the link's state is read, so it is read at the end; on older
- * ones we wait for the worker, for a moment.
+ * A link that gets its carrier (both ends in step 3, and the bridge with its first pod) drops what
+ * is sent through it until a worker of the kernel has looked at it, some time after the request.
+ * Kernels since 6.14 look at once when the link's state is asked for, so it is, at the end; on
+ * older ones we ask again until the worker has been there, for a moment.
  *
  * Sysctls of IPv6 are written as the namespace's defaults before eth0 exists: a link inherits them
  * when it is made, and writing a default waits for nothing, while writing that of a link takes the
@@ -31,6 +31,7 @@
 #include <linux/neighbour.h>
 #include <linux/veth.h>
 
+#include "bandwidth.h"
 #include "netns.h"
 #include "veth.h"
 
@@ -167,17 +168,18 @@ static void put_up(struct rtnl_batch *b, int index, const char *what)
     rtnl_put_header(m, &ifi, sizeof(ifi));
 }
 
-static int configure_host_end(struct rtnl *host, const struct veth_spec *spec, struct err *e)
+static int configure_host_end(struct rtnl *host, int index, const struct veth_spec *spec,
+                              struct err *e)
 {
     _cleanup_batch_ struct rtnl_batch b = {0};
 
-    int index = rtnl_link_index(host, spec->host_name);
-    if (index < 0)
-        return err_errno(e, index, "find link %s", spec->host_name);
     put_port(&b, index);
     put_forwarding(&b, index, &spec->addresses[0]);
     put_addr_gen_none(&b, index);
     put_up(&b, index, "set up link");
+    if (spec->bandwidth.ingress &&
+        bandwidth_limit(host, index, spec->host_name, spec->bandwidth.ingress, e) < 0)
+        return -1;
     return rtnl_send(host, &b, spec->host_name, e);
 }
 
@@ -200,26 +202,49 @@ static void put_default_route(struct rtnl_batch *b, int index, const struct ip *
 
 enum { CARRIER_PAUSE_US = 200, CARRIER_PAUSES = 100 };
 
-static int read_state(struct rtnl *r, int index, const char *name, struct err *e)
+static void count_running(void *arg, const struct nlmsghdr *h)
 {
-    _cleanup_batch_ struct rtnl_batch b = {0};
-    struct ifinfomsg ifi = {.ifi_family = AF_UNSPEC, .ifi_index = index};
+    const struct ifinfomsg *ifi = nlmsg_data(h);
 
-    rtnl_put_header(rtnl_add(&b, RTM_GETLINK, 0, "read the state of"), &ifi, sizeof(ifi));
-    return rtnl_send(r, &b, name, e);
+    if (h->nlmsg_type == RTM_NEWLINK && (ifi->ifi_flags & IFF_RUNNING))
+        ++*(size_t *)arg;
+}
+
+/* The worker sets the flag first and lets packets through after that, both under the lock that the
+ * answer to this request is made under: a flag in the answer says that all of it is done, while one
+ * that is read without the lock (by an ioctl) may be seen in between. */
+static int read_running(struct rtnl *r, const int *indexes, size_t count, const char *name,
+                        size_t *ret_running, struct err *e)
+{
+    size_t running = 0;
+    _cleanup_batch_ struct rtnl_batch b = {.on_answer = count_running, .arg = &running};
+
+    for (size_t i = 0; i < count; i++) {
+        struct ifinfomsg ifi = {.ifi_family = AF_UNSPEC, .ifi_index = indexes[i]};
+        struct nl_msg *m = rtnl_add(&b, RTM_GETLINK, 0, "read the state of");
+        rtnl_put_header(m, &ifi, sizeof(ifi));
+        rtnl_put_u32(m, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+    }
+    if (rtnl_send(r, &b, name, e) < 0)
+        return -1;
+    *ret_running = running;
+    return 0;
 }
 
 /* A link that does not get there is no error: packets are repeated. */
-static int await_carrier(struct rtnl *r, int index, const char *name, struct err *e)
+static int await_carrier(struct rtnl *r, const int *indexes, size_t count, const char *name,
+                         struct err *e)
 {
-    if (read_state(r, index, name, e) < 0)
-        return -1;
-    if (rtnl_link_has(r, name, IFF_RUNNING))
-        return 0;
-    for (int i = 0; i < CARRIER_PAUSES && !rtnl_link_has(r, name, IFF_RUNNING); i++)
+    size_t running = 0;
+
+    for (int i = 0; i < CARRIER_PAUSES; i++) {
+        if (read_running(r, indexes, count, name, &running, e) < 0)
+            return -1;
+        if (running == count)
+            break;
         usleep(CARRIER_PAUSE_US);
-    /* The flag is set in the middle of the worker's look. This waits for its end. */
-    return read_state(r, index, name, e);
+    }
+    return 0;
 }
 
 static int configure_pod_end(struct rtnl *pod, int index, const struct veth_spec *spec,
@@ -228,6 +253,9 @@ static int configure_pod_end(struct rtnl *pod, int index, const struct veth_spec
     _cleanup_batch_ struct rtnl_batch b = {0};
     bool routed[2] = {false, false};
 
+    if (spec->bandwidth.egress &&
+        bandwidth_limit(pod, index, pod_interface, spec->bandwidth.egress, e) < 0)
+        return -1;
     put_up(&b, LOOPBACK_INDEX, "set up lo in the pod beside");
     put_up(&b, index, "set up");
     for (size_t i = 0; i < spec->count; i++)
@@ -249,19 +277,32 @@ static void rtnl_closep(struct rtnl *r)
     rtnl_close(r);
 }
 
+/* Both ends are there: to where packets go through. */
+static int configure_pair(struct rtnl *host, struct rtnl *pod, const struct veth_spec *spec,
+                          struct err *e)
+{
+    int outside = rtnl_link_index(host, spec->host_name);
+    int inside = rtnl_link_index(pod, pod_interface);
+    const int node_links[] = {spec->bridge_index, outside};
+
+    if (outside < 0)
+        return err_errno(e, outside, "find link %s", spec->host_name);
+    if (inside < 0)
+        return err_errno(e, inside, "find eth0 in the pod");
+    if (configure_pod_end(pod, inside, spec, e) < 0 ||
+        configure_host_end(host, outside, spec, e) < 0 ||
+        await_carrier(host, node_links, ARRAY_SIZE(node_links), spec->host_name, e) < 0)
+        return -1;
+    return await_carrier(pod, &inside, 1, pod_interface, e);
+}
+
 int veth_create(struct rtnl *host, const struct veth_spec *spec, struct err *e)
 {
     CLEANUP(rtnl_closep) struct rtnl pod = {.fd = -1};
 
     if (prepare_pod(spec, &pod, e) < 0 || create_pair(host, spec, e) < 0)
         return -1;
-    int index = rtnl_link_index(&pod, pod_interface);
-    if (index < 0)
-        err_errno(e, index, "find eth0 in the pod");
-    else if (configure_pod_end(&pod, index, spec, e) == 0 &&
-             configure_host_end(host, spec, e) == 0 &&
-             await_carrier(host, spec->bridge_index, spec->bridge, e) == 0 &&
-             await_carrier(&pod, index, pod_interface, e) == 0)
+    if (configure_pair(host, &pod, spec, e) == 0)
         return 0;
     _cleanup_err_ struct err second = ERR_INIT;
     if (link_delete(host, spec->host_name, &second) < 0)

@@ -4,6 +4,8 @@
 #ifndef PODD_NET_VETH_H
 #define PODD_NET_VETH_H
 
+#include <podd/net.h>
+
 #include "link.h"
 #include "pool.h"
 
@@ -16,6 +18,7 @@ struct veth_spec {
     const struct pool *pools; /* gateways and prefix lengths; one address of each */
     const struct ip *addresses;
     size_t count;
+    struct net_bandwidth bandwidth;
 };
 
 /* Makes and configures both ends; on failure nothing is left. */

@@ -7,7 +7,6 @@
  */
 #include "decode.h"
 #include "names.h"
-#include "quantity.h"
 #include "tree.h"
 
 /* ---- Saying what is wrong ----------------------------------------------------------------------

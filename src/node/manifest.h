@@ -6,7 +6,6 @@
 #define NODE_MANIFEST_H
 
 #include "decode.h"
-#include "quantity.h"
 
 #include "podd/base.h"
 

@@ -8,6 +8,8 @@
 #include "tree.h"
 #include "volume_payload.h"
 
+#include "podd/net.h"
+
 #define NAMES_LENGTH_MAX 200 /* of namespace and name: with a uid they are file names */
 #define NAMESERVERS_MAX 3
 #define SEARCHES_MAX 32
@@ -352,6 +354,23 @@ static int check_dns(struct decode *d, const struct yaml_node *spec, const struc
     return 0;
 }
 
+/* The annotations that podd heeds. */
+static int check_bandwidth(struct decode *d, const struct yaml_node *metadata,
+                           const struct pair_list *annotations)
+{
+    const struct yaml_node *node = tree_child(metadata, "annotations");
+
+    for (size_t i = 0; i < annotations->count; i++) {
+        _cleanup_err_ struct err e = ERR_INIT;
+        struct net_bandwidth ignored;
+        const struct key_value *annotation = &annotations->items[i];
+        if (net_bandwidth_parse(annotation, 1, &ignored, &e) < 0)
+            return decode_fail(d, tree_child(node, annotation->key), "metadata.annotations: %s",
+                               err_text(&e));
+    }
+    return 0;
+}
+
 int manifest_check(struct decode *d, const struct yaml_node *document, struct pod_manifest *m)
 {
     const struct yaml_node *spec = tree_child(document, "spec");
@@ -360,6 +379,8 @@ int manifest_check(struct decode *d, const struct yaml_node *document, struct po
         return decode_fail(d, tree_child(tree_child(document, "metadata"), "name"),
                            "metadata.name and the namespace together must be at most %d characters",
                            NAMES_LENGTH_MAX);
+    if (check_bandwidth(d, tree_child(document, "metadata"), &m->metadata->annotations) < 0)
+        return -1;
     decode_enter(d, "spec");
     if (m->spec->share_pid.value && m->spec->host_pid.value)
         return decode_fail(d, tree_child(spec, "shareProcessNamespace"),

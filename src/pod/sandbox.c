@@ -31,6 +31,7 @@ struct run {
     struct strbuf resolv_conf;
     struct net_port *ports;
     size_t n_ports;
+    struct net_bandwidth bandwidth;
     size_t step;
     bool undoing;
     struct err why;       /* of the failure that is being undone */
@@ -159,7 +160,8 @@ static void run_network(struct run *r)
     struct net_pod pod = {.sandbox_id = r->s->id,
                           .netns = shim_netns(r->s->priv->shim),
                           .ports = r->ports,
-                          .n_ports = r->n_ports};
+                          .n_ports = r->n_ports,
+                          .bandwidth = r->bandwidth};
     net_attach(r->p->net, &pod, on_attached, r);
 }
 
@@ -352,6 +354,11 @@ static int request_fill(struct run *r, const struct sandbox_config *config, stru
     request->n_uid_maps = priv->n_uid_maps;
     request->gid_maps = id_maps_new(priv->gid_maps, priv->n_gid_maps);
     request->n_gid_maps = priv->n_gid_maps;
+    if (net_bandwidth_parse(config->annotations, config->n_annotations, &r->bandwidth, e) < 0)
+        return -1;
+    if (r->s->host_network && (r->bandwidth.ingress || r->bandwidth.egress))
+        log_warn("pod", r->s->id,
+                 "bandwidth limits have no effect in a pod with the node's network");
     return sysctl_plan(config, request, e);
 }
 

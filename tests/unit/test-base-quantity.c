@@ -1,7 +1,7 @@
 /*
- * test-node-quantity.c - quantities are read exactly, and rounded up.
+ * test-base-quantity.c - quantities are read exactly, and rounded up.
  */
-#include "../../src/node/quantity.h"
+#include <podd/base.h>
 
 #include <setjmp.h>
 #include <stdarg.h>

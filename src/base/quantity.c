@@ -6,7 +6,7 @@
  * that no floating point rounds "0.1" or "1.5Gi"; what does not come out even is rounded up, as
  * Kubernetes does.
  */
-#include "quantity.h"
+#include <podd/base.h>
 
 #define DIGITS_MAX 18 /* fit a 64-bit integer */
 
