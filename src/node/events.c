@@ -1,7 +1,13 @@
 /*
  * events.c - what happened to declared pods, for people: a bounded history, oldest first, in which
  * the same thing happening again to the same pod is counted instead of repeated.
+ *
+ * It outlives podd: every event is in <state>/events (event_file.h) before anybody is told of it,
+ * so that no reader who goes on after a restart misses one. An event that is counted again is one
+ * more record there; when there are twice as many records as the history holds, the file is
+ * written anew. A record with a count of 0 says up to which version events were forgotten.
  */
+#include "event_file.h"
 #include "private.h"
 #include "text.h"
 
@@ -30,17 +36,8 @@ struct events {
     size_t count;
     uint64_t version; /* of the last event */
     uint64_t floor;   /* nothing after this version is forgotten */
+    struct event_file *file;
 };
-
-struct events *events_new(uint64_t version)
-{
-    struct events *ev = xnew(struct events);
-
-    list_init(&ev->history);
-    list_init(&ev->followers);
-    ev->version = ev->floor = version;
-    return ev;
-}
 
 static void event_free(struct event *event)
 {
@@ -71,7 +68,8 @@ static bool is_wanted(const struct event *event, const char *namespace_, const c
            (str_empty(pod) || str_equal(pod, event->pod));
 }
 
-static bool send_event(struct rpc_call *call, const struct event *event)
+/* Strings stay the event's. */
+static Podd__V1__Event message_of(const struct event *event)
 {
     Podd__V1__Event message = PODD__V1__EVENT__INIT;
 
@@ -82,9 +80,17 @@ static bool send_event(struct rpc_call *call, const struct event *event)
     message.warning = event->warning;
     message.namespace_ = event->namespace_;
     message.pod = event->pod;
+    message.pod_uid = event->uid;
     message.container = event->container;
     message.reason = event->reason;
     message.message = event->message;
+    return message;
+}
+
+static bool send_event(struct rpc_call *call, const struct event *event)
+{
+    Podd__V1__Event message = message_of(event);
+
     return rpc_send(call, &message.base);
 }
 
@@ -106,69 +112,166 @@ static void tell_followers(struct events *ev, const struct event *event)
     }
 }
 
-/* ---- Adding ------------------------------------------------------------------------------------
+/* ---- The history ------------------------------------------------------------------------------
  */
 
-static bool is_same(const struct event *event, const struct declared *d, const char *container,
-                    const char *reason, const char *message)
+static void forget_oldest(struct events *ev)
 {
-    return str_equal(event->uid, d->uid) && str_equal(event->reason, reason) &&
-           str_equal(event->container, container) && str_equal(event->message, message);
+    struct event *oldest = container_of(ev->history.next, struct event, item);
+
+    ev->floor = oldest->version;
+    event_free(oldest);
+    ev->count--;
 }
 
-static struct event *find_same(struct events *ev, const struct declared *d, const char *container,
-                               const char *reason, const char *message)
-{
-    for (struct list *it = ev->history.prev; it != &ev->history; it = it->prev) {
-        struct event *event = container_of(it, struct event, item);
-        if (is_same(event, d, container, reason, message))
-            return event;
-    }
-    return NULL;
-}
-
-static struct event *event_new(struct events *ev, const struct declared *d, const char *container,
-                               const char *reason, const char *message)
+/* Not in the history yet. */
+static struct event *event_new(const Podd__V1__Event *m)
 {
     struct event *event = xnew(struct event);
 
-    event->namespace_ = xstrdup(d->namespace_);
-    event->pod = xstrdup(d->name);
-    event->uid = xstrdup(d->uid);
-    event->container = xstrdup(container);
-    event->reason = xstrdup(reason);
-    event->message = xstrdup(message);
-    event->first_time = time_now_ns();
+    event->namespace_ = xstrdup(m->namespace_);
+    event->pod = xstrdup(m->pod);
+    event->uid = xstrdup(m->pod_uid);
+    event->container = xstrdup(m->container);
+    event->reason = xstrdup(m->reason);
+    event->message = xstrdup(m->message);
+    event->first_time = m->first_time;
     list_init(&event->item);
-    if (++ev->count > EVENTS_MAX) {
-        struct event *oldest = container_of(ev->history.next, struct event, item);
-        ev->floor = oldest->version;
-        event_free(oldest);
-        ev->count--;
-    }
     return event;
+}
+
+/* Its latest is the latest of all. */
+static void move_to_end(struct events *ev, struct event *event)
+{
+    if (list_empty(&event->item) && ++ev->count > EVENTS_MAX)
+        forget_oldest(ev);
+    list_remove(&event->item);
+    list_append(&ev->history, &event->item);
+}
+
+/* ---- Its file ----------------------------------------------------------------------------------
+ */
+
+static void write_anew(struct events *ev)
+{
+    _cleanup_strbuf_ struct strbuf content = {0};
+    Podd__V1__Event forgotten = PODD__V1__EVENT__INIT;
+
+    forgotten.resource_version = ev->floor;
+    event_file_add_record(&content, &forgotten);
+    list_for_each (it, &ev->history) {
+        Podd__V1__Event message = message_of(container_of(it, struct event, item));
+        event_file_add_record(&content, &message);
+    }
+    event_file_replace(ev->file, &content, ev->count + 1);
+}
+
+static void keep(struct events *ev, const struct event *event)
+{
+    Podd__V1__Event message = message_of(event);
+
+    event_file_append(ev->file, &message);
+    if (event_file_count(ev->file) > 2 * EVENTS_MAX)
+        write_anew(ev);
+}
+
+struct loading {
+    struct events *events;
+    struct map *known; /* what the same event has in common -> struct event */
+    bool begun;        /* how far events were forgotten is known */
+};
+
+static void load_record(void *arg, const Podd__V1__Event *m)
+{
+    struct loading *l = arg;
+    struct events *ev = l->events;
+
+    if (!m->count || !l->begun) {
+        l->begun = true;
+        ev->floor = m->count ? m->resource_version - 1 : m->resource_version;
+    }
+    if (m->resource_version > ev->version)
+        ev->version = m->resource_version;
+    if (!m->count)
+        return;
+    _cleanup_free_ char *key =
+        xasprintf("%s/%s/%s/%s", m->pod_uid, m->container, m->reason, m->message);
+    struct event *event = map_get(l->known, key);
+    if (!event) {
+        event = event_new(m);
+        map_put(l->known, key, event);
+    }
+    event->warning = m->warning;
+    event->count = m->count;
+    event->version = m->resource_version;
+    event->last_time = m->last_time;
+    /* Bounded when all is read: until then the map must not point to what is forgotten. */
+    if (list_empty(&event->item))
+        ev->count++;
+    list_remove(&event->item);
+    list_append(&ev->history, &event->item);
+}
+
+struct events *events_open(const char *path, uint64_t version)
+{
+    struct events *ev = xnew(struct events);
+    struct loading loading = {.events = ev, .known = map_new()};
+
+    list_init(&ev->history);
+    list_init(&ev->followers);
+    ev->floor = version;
+    ev->file = event_file_open(path);
+    event_file_read(ev->file, load_record, &loading);
+    map_free(loading.known);
+    while (ev->count > EVENTS_MAX)
+        forget_oldest(ev);
+    if (ev->version < version)
+        ev->version = version;
+    write_anew(ev); /* also ends what a killed podd has left half written */
+    return ev;
+}
+
+/* ---- Adding ------------------------------------------------------------------------------------
+ */
+
+static struct event *find_same(struct events *ev, const Podd__V1__Event *m)
+{
+    for (struct list *it = ev->history.prev; it != &ev->history; it = it->prev) {
+        struct event *event = container_of(it, struct event, item);
+        if (str_equal(event->uid, m->pod_uid) && str_equal(event->reason, m->reason) &&
+            str_equal(event->container, m->container) && str_equal(event->message, m->message))
+            return event;
+    }
+    return NULL;
 }
 
 void event_add(struct declared *d, const struct member *m, bool warning, const char *reason,
                const char *fmt, ...)
 {
     struct events *ev = d->node->events;
-    const char *container = m ? m->spec->name : "";
+    Podd__V1__Event like = PODD__V1__EVENT__INIT;
     va_list ap;
 
     va_start(ap, fmt);
     _cleanup_free_ char *raw = xvasprintf(fmt, ap);
     va_end(ap);
     _cleanup_free_ char *message = text_clean(raw, strlen(raw), MESSAGE_MAX);
-    struct event *event = find_same(ev, d, container, reason, message);
+    like.namespace_ = d->namespace_;
+    like.pod = d->name;
+    like.pod_uid = d->uid;
+    like.container = m ? m->spec->name : (char *)"";
+    like.reason = (char *)reason;
+    like.message = message;
+    like.first_time = time_now_ns();
+    struct event *event = find_same(ev, &like);
     if (!event)
-        event = event_new(ev, d, container, reason, message);
+        event = event_new(&like);
     event->warning = warning;
     event->count++;
     event->version = ++ev->version;
     event->last_time = time_now_ns();
-    list_remove(&event->item);
-    list_append(&ev->history, &event->item);
+    move_to_end(ev, event);
+    keep(ev, event);
     tell_followers(ev, event);
 }
 
@@ -226,5 +329,6 @@ void events_free(struct events *ev)
     }
     while (!list_empty(&ev->history))
         event_free(container_of(ev->history.next, struct event, item));
+    event_file_close(ev->file);
     free(ev);
 }

@@ -72,7 +72,8 @@ static struct node *node_new(const struct node_config *config)
     list_init(&n->ops);
     list_init(&n->watches);
     list_init(&n->applies);
-    n->events = events_new(n->version);
+    _cleanup_free_ char *events = xasprintf("%s/events", config->state);
+    n->events = events_open(events, n->version);
     n->deletions = deletions_new(n->version);
     return n;
 }

@@ -328,8 +328,9 @@ void adopt_all(struct node *n);
 /* ---- Events and watches ------------------------------------------------------------------------
  */
 
-/* Versions grow from this one. */
-struct events *events_new(uint64_t version);
+/* The history of an earlier podd of this boot, from its file; versions grow from this one, or from
+ * the last one there if that is later. */
+struct events *events_open(const char *path, uint64_t version);
 void events_free(struct events *ev);
 /* One thing that happened to the pod; the same again is counted. */
 void event_add(struct declared *d, const struct member *m, bool warning, const char *reason,

@@ -128,3 +128,63 @@ def test_events_go_on_after_the_last_one_read(podd, no_leaks):
         with pytest.raises(grpc.RpcError) as fault:
             events(version)
         assert fault.value.code() == grpc.StatusCode.OUT_OF_RANGE
+
+
+def read_events(podd, version=0, **which):
+    return list(podd.api.ListEvents(podd_pb2.ListEventsRequest(resource_version=version, **which),
+                                    timeout=patient(20)))
+
+
+@pytest.mark.parametrize("how", ["kill", "stop"])
+def test_events_outlive_podd(own_podd, how):
+    """With their counts, times and versions; who has read some goes on where that ended."""
+    apply(own_podd, manifest("told"))
+    wait_until(lambda: running(own_podd, "told"))
+    before = read_events(own_podd)
+    assert before and len({e.pod_uid for e in before}) == 1
+    getattr(own_podd, how)()
+    own_podd.start()
+    assert read_events(own_podd)[:len(before)] == before
+    assert read_events(own_podd, before[0].resource_version)[:len(before) - 1] == before[1:]
+    late = before[-1].resource_version
+    delete(own_podd, "told")
+    later = read_events(own_podd, late)
+    assert "Killing" in [e.reason for e in later]
+    assert all(e.resource_version > late for e in later)
+    # Deleted and declared anew, it is another pod.
+    apply(own_podd, manifest("told"))
+    wait_until(lambda: running(own_podd, "told"))
+    assert len({e.pod_uid for e in read_events(own_podd, pod="told")}) == 2
+
+
+def test_an_event_is_counted_on_after_a_restart(own_podd):
+    probed = manifest("again")
+    probed["spec"]["containers"][0]["readinessProbe"] = {
+        "exec": {"command": ["false"]}, "periodSeconds": 1}
+    apply(own_podd, probed)
+
+    def failed():
+        return [e for e in read_events(own_podd, pod="again") if e.reason == "Unhealthy"]
+    wait_until(lambda: failed() and failed()[0].count > 1)
+    before = failed()
+    own_podd.kill()
+    own_podd.start()
+    assert failed()[0].count >= before[0].count
+    wait_until(lambda: failed()[0].count > before[0].count)
+    assert len(failed()) == 1 and failed()[0].first_time == before[0].first_time
+    delete(own_podd, "again")
+
+
+def test_a_history_that_was_cut_off_in_the_middle_is_read_up_to_there(own_podd):
+    apply(own_podd, manifest("told"))
+    wait_until(lambda: running(own_podd, "told"))
+    before = read_events(own_podd)
+    own_podd.kill()
+    history = own_podd.state / "events"
+    history.write_bytes(history.read_bytes()[:-3])
+    own_podd.start()
+    assert read_events(own_podd)[:len(before) - 1] == before[:-1]
+    delete(own_podd, "told")
+    known = read_events(own_podd)
+    own_podd.restart()
+    assert read_events(own_podd)[:len(known)] == known
