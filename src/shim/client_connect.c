@@ -7,6 +7,7 @@
  * start time and who listens on the socket (SO_PEERCRED).
  */
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/pidfd.h>
 #include <sys/socket.h>
@@ -227,6 +228,15 @@ static void tell_connect_failure(void *arg)
     free(f);
 }
 
+/* It has ended, though somebody may not have reaped it: when podd is killed, shims become children
+ * of the node's first process, and in a container that is often one that waits for nobody. */
+static bool has_ended(int pidfd)
+{
+    struct pollfd p = {.fd = pidfd, .events = POLLIN};
+
+    return poll(&p, 1, 0) == 1;
+}
+
 /* A pidfd of exactly this process, or -1 with ERR_NOT_FOUND. */
 static int open_process(pid_t pid, uint64_t start_time, struct err *e)
 {
@@ -239,7 +249,7 @@ static int open_process(pid_t pid, uint64_t start_time, struct err *e)
     int r = pidfd < 0 ? -ESRCH : proc_start_time(pid, &found);
     if (r < 0 && r != -ESRCH)
         return err_errno(e, r, "read the start time of the shim's process %d", pid);
-    if (r == -ESRCH || found != start_time)
+    if (r == -ESRCH || found != start_time || has_ended(pidfd))
         return err_set(e, ERR_NOT_FOUND, "the shim, process %d, is gone", pid);
     return take_fd(&pidfd);
 }

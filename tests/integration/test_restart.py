@@ -1,4 +1,5 @@
 """podd dies at any moment, and nobody but podd notices."""
+import ctypes
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ import pytest
 from lib.cri import (Pod, container_status, exec_sync, read_log, stop_container,
                      wait_exited, wait_until)
 
+PR_SET_CHILD_SUBREAPER = 36  # orphans become children of this process
 COUNTER = ["sh", "-c", "i=0; while :; do echo $i; i=$((i+1)); sleep 0.01; done"]
 
 
@@ -18,6 +20,16 @@ def pid_of(podd, container):
     answer = podd.runtime.ContainerStatus(
         cri.ContainerStatusRequest(container_id=container, verbose=True))
     return json.loads(answer.info["info"])["pid"]
+
+
+def stat_of(pid):
+    """The fields of /proc/PID/stat behind the name: state, parent, ..."""
+    with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
+        return f.read().rpartition(")")[2].split()
+
+
+def parent_of(pid):
+    return int(stat_of(pid)[1])
 
 
 @pytest.mark.vm
@@ -198,3 +210,20 @@ def test_a_user_who_is_not_root_is_told_so(own_podd):
     assert "root" in done.stderr and len(done.stderr.strip().splitlines()) == 1
 
 
+def test_a_shim_that_nobody_reaps_counts_as_dead(own_podd):
+    """As where podd runs in a container whose first process waits for nobody."""
+    prctl = ctypes.CDLL(None).prctl
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    try:
+        pod = Pod(own_podd)
+        container = pod.start("busybox", ["sleep", "100"])
+        shim = parent_of(pid_of(own_podd, container))
+        own_podd.kill()
+        os.kill(shim, signal.SIGKILL)
+        wait_until(lambda: stat_of(shim)[0] == "Z")
+        own_podd.start()
+        assert pod.status().state == cri.SANDBOX_NOTREADY
+        pod.remove()
+        assert os.waitpid(shim, 0)[0] == shim
+    finally:
+        prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
