@@ -27,6 +27,9 @@
  * when it is made, and writing a default waits for nothing, while writing that of a link takes the
  * kernel's link lock.
  */
+#include <net/if.h> /* before the kernel's header of the same name */
+
+#include <linux/if.h>
 #include <linux/if_bridge.h>
 #include <linux/neighbour.h>
 #include <linux/veth.h>
@@ -202,22 +205,25 @@ static void put_default_route(struct rtnl_batch *b, int index, const struct ip *
 
 enum { CARRIER_PAUSE_US = 200, CARRIER_PAUSES = 100 };
 
-static void count_running(void *arg, const struct nlmsghdr *h)
+/* Not the flag IFF_RUNNING: a new link has it too, until the worker looks for the first time. */
+static void count_up(void *arg, const struct nlmsghdr *h)
 {
-    const struct ifinfomsg *ifi = nlmsg_data(h);
+    struct nlattr *state;
 
-    if (h->nlmsg_type == RTM_NEWLINK && (ifi->ifi_flags & IFF_RUNNING))
+    if (h->nlmsg_type != RTM_NEWLINK)
+        return;
+    state = nlmsg_find_attr((struct nlmsghdr *)h, sizeof(struct ifinfomsg), IFLA_OPERSTATE);
+    if (state && nla_get_u8(state) == IF_OPER_UP)
         ++*(size_t *)arg;
 }
 
-/* The worker sets the flag first and lets packets through after that, both under the lock that the
- * answer to this request is made under: a flag in the answer says that all of it is done, while one
- * that is read without the lock (by an ioctl) may be seen in between. */
-static int read_running(struct rtnl *r, const int *indexes, size_t count, const char *name,
-                        size_t *ret_running, struct err *e)
+/* The worker sets the state first and lets packets through after that, both under the lock that the
+ * answer to this request is made under: a state in the answer says that all of it is done. */
+static int read_up(struct rtnl *r, const int *indexes, size_t count, const char *name,
+                   size_t *ret_up, struct err *e)
 {
-    size_t running = 0;
-    _cleanup_batch_ struct rtnl_batch b = {.on_answer = count_running, .arg = &running};
+    size_t up = 0;
+    _cleanup_batch_ struct rtnl_batch b = {.on_answer = count_up, .arg = &up};
 
     for (size_t i = 0; i < count; i++) {
         struct ifinfomsg ifi = {.ifi_family = AF_UNSPEC, .ifi_index = indexes[i]};
@@ -227,7 +233,7 @@ static int read_running(struct rtnl *r, const int *indexes, size_t count, const 
     }
     if (rtnl_send(r, &b, name, e) < 0)
         return -1;
-    *ret_running = running;
+    *ret_up = up;
     return 0;
 }
 
@@ -235,12 +241,12 @@ static int read_running(struct rtnl *r, const int *indexes, size_t count, const 
 static int await_carrier(struct rtnl *r, const int *indexes, size_t count, const char *name,
                          struct err *e)
 {
-    size_t running = 0;
+    size_t up = 0;
 
     for (int i = 0; i < CARRIER_PAUSES; i++) {
-        if (read_running(r, indexes, count, name, &running, e) < 0)
+        if (read_up(r, indexes, count, name, &up, e) < 0)
             return -1;
-        if (running == count)
+        if (up == count)
             break;
         usleep(CARRIER_PAUSE_US);
     }
