@@ -8,6 +8,7 @@
  * to send more to all pods at the start of each than it saves.
  */
 #include <linux/if_bridge.h>
+#include <linux/neighbour.h>
 #include <linux/veth.h>
 #include <stdio.h>
 
@@ -184,6 +185,24 @@ int address_remove(struct rtnl *r, int index, const struct ip *ip, unsigned pref
     put_address(rtnl_add_tolerant(&b, RTM_DELADDR, 0, "remove address", EADDRNOTAVAIL), index, ip,
                 prefix);
     return rtnl_send(r, &b, text, e);
+}
+
+int neighbours_forget(struct rtnl *r, int index, const struct ip *addresses, size_t count,
+                      struct err *e)
+{
+    for (size_t i = 0; i < count;) {
+        _cleanup_batch_ struct rtnl_batch b = {0};
+        for (; i < count && b.count < RTNL_BATCH_MAX; i++) {
+            struct ndmsg ndm = {.ndm_family = (uint8_t)addresses[i].family, .ndm_ifindex = index};
+            struct nl_msg *m =
+                rtnl_add_tolerant(&b, RTM_DELNEIGH, 0, "forget a neighbour on", ENOENT);
+            rtnl_put_header(m, &ndm, sizeof(ndm));
+            rtnl_put_ip(m, NDA_DST, &addresses[i]);
+        }
+        if (rtnl_send(r, &b, "the bridge", e) < 0)
+            return -1;
+    }
+    return 0;
 }
 
 /* ---- Names of host ends --------------------------------------------------------------------- */

@@ -44,6 +44,9 @@ int address_add(struct rtnl *r, int index, const struct ip *ip, unsigned prefix,
 int address_remove(struct rtnl *r, int index, const struct ip *ip, unsigned prefix, struct err *e)
     MUST_CHECK;
 void address_put(struct rtnl_batch *b, int index, const struct ip *ip, unsigned prefix);
+/* The node forgets the hardware addresses of these on the link. */
+int neighbours_forget(struct rtnl *r, int index, const struct ip *addresses, size_t count,
+                      struct err *e) MUST_CHECK;
 
 /* ---- Host ends of pods ----------------------------------------------------------------------- */
 

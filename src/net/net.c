@@ -173,14 +173,15 @@ static void add_dead(const struct map *owners, const struct map *live, char ***d
     }
 }
 
-static void forget_dead(const struct ip *addresses, size_t count)
+static void forget_dead(struct net *n, const struct ip *addresses, size_t count)
 {
     struct conntrack_filter filter = {.addresses = addresses, .n_addresses = count};
     _cleanup_err_ struct err e = ERR_INIT;
     size_t deleted;
 
-    if (conntrack_flush(&filter, &deleted, &e) < 0)
-        log_warn("net", NULL, "connections of lost sandboxes are still known to the kernel: %s",
+    if (conntrack_flush(&filter, &deleted, &e) < 0 ||
+        neighbours_forget(&n->rtnl, n->bridge_index, addresses, count, &e) < 0)
+        log_warn("net", NULL, "the kernel still knows addresses of lost sandboxes: %s",
                  err_text(&e));
 }
 
@@ -201,7 +202,7 @@ static int release_dead(struct net *n, const struct map *live, size_t *ret_count
         if (pod_release(n, dead[i], e) < 0)
             return -1;
     }
-    forget_dead(addresses, n_addresses);
+    forget_dead(n, addresses, n_addresses);
     *ret_count = strv_len(dead);
     return 0;
 }

@@ -9,7 +9,8 @@
  * ended, and the kernel has freed its namespace and with it both ends of the link. If something
  * still holds the namespace (a process that a container left in another's hands, a debugger), the
  * link is still there, cut off. Such links are deleted now, which takes the kernel 25 ms each, and
- * the connections that were made to the last are forgotten too.
+ * what the node still knows of the addresses is forgotten: connections that were made to the last,
+ * and hardware addresses, which a node with few neighbours would keep for ever.
  *
  * What a crash interrupts here is done by reconciling at the next start.
  */
@@ -22,7 +23,7 @@ struct pile {
     struct sweep *sweep;
     struct timer *timer;
     int delay_ms;
-    bool armed;
+    bool late, armed;
     char **ids; /* whose links go */
     struct ip *addresses;
     size_t n_addresses;
@@ -71,24 +72,31 @@ static void rtnl_closep(struct rtnl *r)
     rtnl_close(r);
 }
 
-static int delete_links(char *const *ids, struct err *e)
+static int delete_links(struct rtnl *r, char *const *ids, struct err *e)
 {
-    CLEANUP(rtnl_closep) struct rtnl r = {.fd = -1};
     char name[IFNAMSIZ];
 
-    if (!ids)
-        return 0;
-    if (rtnl_open(&r, e) < 0)
-        return -1;
-    for (; *ids; ids++) {
+    for (; ids && *ids; ids++) {
         veth_name(*ids, name);
-        if (**ids == '\0' || rtnl_link_index(&r, name) < 0)
+        if (**ids == '\0' || rtnl_link_index(r, name) < 0)
             continue;
         log_info("net", *ids, "the pod's namespace is still there; deleting its link %s", name);
-        if (link_delete(&r, name, e) < 0)
+        if (link_delete(r, name, e) < 0)
             return -1;
     }
     return 0;
+}
+
+static int forget_pods(struct net *n, const struct pile *p, struct err *e)
+{
+    CLEANUP(rtnl_closep) struct rtnl r = {.fd = -1};
+
+    if (!p->late)
+        return 0;
+    if (rtnl_open(&r, e) < 0 || delete_links(&r, p->ids, e) < 0)
+        return -1;
+    int bridge = rtnl_link_index(&r, n->bridge);
+    return bridge < 0 ? 0 : neighbours_forget(&r, bridge, p->addresses, p->n_addresses, e);
 }
 
 static void sweep_run(struct job *j)
@@ -100,7 +108,7 @@ static void sweep_run(struct job *j)
 
     drop_live(s->net, p);
     struct conntrack_filter filter = {p->addresses, p->n_addresses, p->ports, p->n_ports};
-    if (delete_links(p->ids, &e) < 0 || conntrack_flush(&filter, &deleted, &e) < 0)
+    if (forget_pods(s->net, p, &e) < 0 || conntrack_flush(&filter, &deleted, &e) < 0)
         log_warn("net", NULL, "while cleaning up after pods: %s", err_text(&e));
 }
 
@@ -121,7 +129,8 @@ static void on_timer(void *arg)
     s->job = (struct job){.run = sweep_run, .finish = sweep_finish};
     s->net = n;
     s->pile = *p;
-    *p = (struct pile){.sweep = p->sweep, .timer = p->timer, .delay_ms = p->delay_ms};
+    *p = (struct pile){
+        .sweep = p->sweep, .timer = p->timer, .delay_ms = p->delay_ms, .late = p->late};
     queue_push(&n->slow, &s->job);
 }
 
@@ -155,6 +164,7 @@ struct sweep *sweep_new(struct net *n)
     s->net = n;
     pile_init(&s->soon, s, SOON_MS);
     pile_init(&s->late, s, LATE_MS);
+    s->late.late = true;
     return s;
 }
 
