@@ -23,7 +23,9 @@ struct node_config {
     struct net *net;
     struct health *health;
     const char *root, *state;
-    const char *log_root; /* of container logs: /var/log/pods, or below <root> */
+    const char *log_root;   /* of container logs: /var/log/pods, or below <root> */
+    uint64_t log_size_max;  /* bytes of each file of such a log; 0: it is not rotated */
+    uint32_t log_files_max; /* at least 2 */
     bool restrict_oom_score_adj;
     /* Called by the Shutdown RPC once everything is stopped: ends the daemon. */
     void (*on_shutdown)(void *arg);

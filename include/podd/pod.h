@@ -120,8 +120,10 @@ struct container_config {
     char *const *cdi_devices; /* strv */
     const struct key_value *labels, *annotations;
     size_t n_labels, n_annotations;
-    const char *log_path; /* relative to the sandbox's log_directory; "": none. Missing directories
-                           * are made */
+    const char *log_path;  /* relative to the sandbox's log_directory; "": none. Missing directories
+                            * are made */
+    uint64_t log_size_max; /* bytes, of each file of a rotated log; 0: nobody rotates it here */
+    uint32_t log_files_max; /* at least 2 */
     bool stdin_open, stdin_once, tty;
     int stop_signal; /* 0: the image's, else SIGTERM */
     struct cgroup_limits limits;

@@ -1,6 +1,9 @@
 /*
  * log_reader.c - a record is `time stream tag text`; P records are pieces of a line that the next
  * record goes on with. Records that are not whole yet are left for later.
+ *
+ * A file keeps its inode when it is rotated away. So the reader finds by its inode which number its
+ * file has by now, and goes on with the number below until it is at the newest.
  */
 #include "log_reader.h"
 
@@ -39,10 +42,8 @@ static void print_record(struct log_reader *r, const char *line, size_t len)
         fputc('\n', out);
 }
 
-void log_reader_drain(struct log_reader *r)
+static void drain_file(struct log_reader *r)
 {
-    if (!r->file)
-        return;
     for (;;) {
         long start = ftell(r->file);
         ssize_t len = getline(&r->line, &r->cap, r->file);
@@ -59,19 +60,86 @@ void log_reader_drain(struct log_reader *r)
     fflush(stderr);
 }
 
-/* ---- The file
- * ------------------------------------------------------------------------------------- */
+/* ---- Its files
+ * ------------------------------------------------------------------------------------ */
 
-/* Moves to where the last n records begin, by counting newlines from the end. */
-static void seek_tail(FILE *file, int64_t n)
+static char *file_path(const char *path, int number)
+{
+    return number ? xasprintf("%s.%d", path, number) : xstrdup(path);
+}
+
+/* The oldest file that there is; 0 when the log was never rotated. */
+static int oldest_number(const char *path)
+{
+    for (int number = 1;; number++) {
+        _cleanup_free_ char *older = file_path(path, number);
+        if (access(older, F_OK) < 0)
+            return number - 1;
+    }
+}
+
+/* The number that the file has now; one more than the oldest when it was removed. */
+static int own_number(const struct log_reader *r)
+{
+    struct stat own, other;
+    int oldest = oldest_number(r->path);
+
+    if (fstat(fileno(r->file), &own) < 0)
+        return oldest + 1;
+    for (int number = 0; number <= oldest; number++) {
+        _cleanup_free_ char *path = file_path(r->path, number);
+        if (stat(path, &other) == 0 && own.st_ino == other.st_ino && own.st_dev == other.st_dev)
+            return number;
+    }
+    return oldest + 1;
+}
+
+/* Goes over to the next newer file. False: there is none (yet). */
+static bool go_on(struct log_reader *r)
+{
+    for (;;) {
+        int number = own_number(r);
+        if (number == 0)
+            return false;
+        _cleanup_free_ char *path = file_path(r->path, number - 1);
+        FILE *next = fopen(path, "re");
+        if (!next)
+            return false;
+        if (own_number(r) != number) { /* rotated meanwhile: it may be another one */
+            fclose(next);
+            continue;
+        }
+        drain_file(r); /* nobody writes to it any more */
+        fclose(r->file);
+        r->file = next;
+        return true;
+    }
+}
+
+void log_reader_drain(struct log_reader *r)
+{
+    if (!r->file)
+        return;
+    do
+        drain_file(r);
+    while (go_on(r));
+}
+
+/* ---- Opening
+ * -------------------------------------------------------------------------------------- */
+
+/* Moves to where the last n records begin, by counting newlines from the end. Returns how many
+ * there are, n at most. */
+static int64_t seek_tail(FILE *file, int64_t n)
 {
     char chunk[65536];
+    int64_t seen = 0;
     long at;
 
-    if (n < 0 || fseek(file, 0, SEEK_END) < 0)
-        return;
+    if (fseek(file, 0, SEEK_END) < 0)
+        return 0;
     at = ftell(file);
-    for (int64_t seen = 0; at > 0;) {
+    while (at > 0) {
         long size = at < (long)sizeof(chunk) ? at : (long)sizeof(chunk);
         at -= size;
         fseek(file, at, SEEK_SET);
@@ -80,38 +148,53 @@ static void seek_tail(FILE *file, int64_t n)
         for (long i = size - 1; i >= 0; i--) {
             if (chunk[i] == '\n' && seen++ == n) {
                 fseek(file, at + i + 1, SEEK_SET);
-                return;
+                return n;
             }
         }
     }
     fseek(file, 0, SEEK_SET);
+    return seen;
+}
+
+/* The file with the first of the last n records, there; n < 0: the oldest. NULL (and errno): there
+ * is none. */
+static FILE *open_tail(const char *path, int64_t n)
+{
+    int oldest = oldest_number(path);
+    FILE *file = NULL;
+
+    for (int number = n < 0 ? oldest : 0; number <= oldest; number++) {
+        _cleanup_free_ char *name = file_path(path, number);
+        FILE *older = fopen(name, "re");
+        if (!older)
+            continue;
+        if (file)
+            fclose(file);
+        file = older;
+        if (n < 0)
+            break;
+        n -= seek_tail(file, n);
+        if (n == 0)
+            break;
+    }
+    return file;
 }
 
 int log_reader_open(struct log_reader *r, char *path_take, struct err *e)
 {
     _cleanup_free_ char *path = path_take;
-    FILE *file = fopen(path, "re");
+    FILE *file = open_tail(path, r->file ? -1 : r->options->tail);
 
     if (!file)
         return err_errno(e, errno, "open %s", path);
     if (r->file) {
         log_reader_drain(r);
         fclose(r->file);
-    } else {
-        seek_tail(file, r->options->tail);
     }
     r->file = file;
     free(r->path);
     r->path = take_ptr(path);
     return 0;
-}
-
-bool log_reader_is_replaced(const struct log_reader *r)
-{
-    struct stat now, then;
-
-    return r->file && fstat(fileno(r->file), &then) == 0 && stat(r->path, &now) == 0 &&
-           (now.st_ino != then.st_ino || now.st_dev != then.st_dev);
 }
 
 void log_reader_free(struct log_reader *r)

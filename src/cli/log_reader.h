@@ -1,5 +1,6 @@
 /*
- * log_reader.h - one container's CRI log file, printed as the container wrote it.
+ * log_reader.h - one container's CRI log, printed as the container wrote it, over all the files
+ * that it was rotated into: `path` is the newest, `path`.1 the one before, and so on.
  */
 #ifndef CLI_LOG_READER_H
 #define CLI_LOG_READER_H
@@ -27,12 +28,10 @@ struct log_reader {
 };
 void log_reader_free(struct log_reader *r); /* what it holds, not itself */
 
-/* Opens the file at path_take, going to where the options begin when it is the first one; prints
+/* Opens the log at path_take, going to where the options begin when it is the first one; prints
  * what is left of the one before. On failure the reader stays as it was. */
 int log_reader_open(struct log_reader *r, char *path_take, struct err *e) MUST_CHECK;
-/* Prints every whole record that is there. */
+/* Prints every whole record that is there, going over to newer files. */
 void log_reader_drain(struct log_reader *r);
-/* Another file has the path now: the log was rotated. */
-bool log_reader_is_replaced(const struct log_reader *r);
 
 #endif

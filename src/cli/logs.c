@@ -115,15 +115,6 @@ static void follow_life(struct logs *l, struct log_reader *r, const Podd__V1__Po
     }
 }
 
-static void follow_rotation(struct logs *l, struct log_reader *r)
-{
-    _cleanup_err_ struct err e = ERR_INIT;
-
-    /* A file that is not there yet is looked for the next time. */
-    if (log_reader_is_replaced(r) && log_reader_open(r, xstrdup(r->path), &e) == 0)
-        watch(l, r);
-}
-
 static bool all_over(const struct logs *l)
 {
     for (size_t i = 0; i < l->n; i++)
@@ -142,7 +133,7 @@ static void follow(struct logs *l, const char *pod)
         wait_for_more(l->inotify);
         _cleanup_message_ Podd__V1__GetPodResponse *now = look_at_pod(l, pod);
         for (size_t i = 0; i < l->n; i++) {
-            follow_rotation(l, &l->readers[i]);
+            watch(l, &l->readers[i]); /* another file when the log was rotated */
             follow_life(l, &l->readers[i], now ? now->pod : NULL);
             log_reader_drain(&l->readers[i]);
         }

@@ -52,8 +52,15 @@ static void log_remove(struct work_job *base)
 {
     struct log_job *job = container_of(base, struct log_job, base);
 
-    if (unlink(job->path) < 0 && errno != ENOENT)
+    if (unlink(job->path) < 0 && errno != ENOENT) {
         err_errno(&base->err, errno, "remove %s", job->path);
+        return;
+    }
+    for (unsigned i = 1;; i++) { /* those that were rotated away */
+        _cleanup_free_ char *path = xasprintf("%s.%u", job->path, i);
+        if (unlink(path) < 0)
+            return;
+    }
 }
 
 static void log_removed(struct op *op, const char *id, const struct err *e)

@@ -282,6 +282,8 @@ static int make_plan(struct member *m, const struct files_job *job, struct conta
         .image_user = image->config.user,
         .node_memory = resources_node_memory(),
         .objects = declared_objects(d),
+        .log_size_max = d->node->config.log_size_max,
+        .log_files_max = d->node->config.log_files_max,
     };
     int r = container_plan_make(m->spec, &place, plan, e);
     volumes_place_clear(&volumes);

@@ -60,6 +60,8 @@ struct container_place {
     const char *image_user;       /* USER of the image; NULL: root */
     int64_t node_memory;
     struct object_source objects;
+    uint64_t log_size_max;
+    uint32_t log_files_max;
 };
 struct container_plan {
     struct container_config config;

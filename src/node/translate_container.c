@@ -193,6 +193,8 @@ int container_plan_make(const struct manifest_container *c, const struct contain
     config->attempt = place->attempt;
     config->image = c->image;
     config->log_path = keep_printf(&ret->keep, "%s/%u.log", c->name, place->attempt);
+    config->log_size_max = place->log_size_max;
+    config->log_files_max = place->log_files_max;
     plan_labels(ret, c, place);
     resources_limits(c->resources, &config->limits);
     config->has_oom_score_adj = true;

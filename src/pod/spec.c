@@ -269,6 +269,8 @@ static int set_log(container_spec_t *spec, const struct spec_input *in, struct e
         spec->log_path = (char *)protobuf_c_empty_string;
         return -1;
     }
+    spec->log_size_max = in->config->log_size_max;
+    spec->log_files_max = in->config->log_files_max;
     return 0;
 }
 

@@ -44,6 +44,8 @@ struct config *config_new(void)
     strv_push(&c->network.pools, "10.85.0.0/16");
     c->network.n_pools = 1;
     c->streaming.address = xstrdup("127.0.0.1");
+    c->logs.max_size = 10 << 20;
+    c->logs.max_files = 5;
     return c;
 }
 

@@ -41,6 +41,10 @@ struct config {
         char **readers, **full; /* common names of client certificates */
     } listen;
     struct {
+        uint64_t max_size;  /* bytes of each file of a declared pod's log; 0: not rotated */
+        uint32_t max_files; /* at least 2 */
+    } logs;
+    struct {
         char *address; /* "ip:port"; NULL: no metrics */
     } metrics;
     struct image_config_registry *registries; /* their strings are the configuration's too */

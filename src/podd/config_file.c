@@ -9,6 +9,8 @@
 
 #include "config.h"
 
+#define LOG_SIZE_LEAST 65536 /* with less, a log is mostly being rotated */
+
 struct file {
     const char *name;
     struct err *e;
@@ -155,6 +157,32 @@ static int read_mtu(struct file *f, const struct key *key, const struct yaml_nod
         return yaml_error(f->e, f->name, node, "%s: must be 0 (that of the uplink) or at least %u",
                           key->name, least);
     *(unsigned *)at = (unsigned)value;
+    return 0;
+}
+
+/* Of bytes, as Kubernetes writes them: 10Mi. */
+static int read_size(struct file *f, const struct key *key, const struct yaml_node *node, void *at)
+{
+    struct quantity q;
+
+    if (node->kind != YAML_SCALAR || quantity_parse(node->text, &q) < 0)
+        return fail_type(f, key, node, "a size like 10Mi");
+    if (q.units != 0 && q.units < LOG_SIZE_LEAST)
+        return yaml_error(f->e, f->name, node, "%s: must be 0 (no bound) or at least %d bytes",
+                          key->name, LOG_SIZE_LEAST);
+    *(uint64_t *)at = (uint64_t)q.units;
+    return 0;
+}
+
+static int read_files(struct file *f, const struct key *key, const struct yaml_node *node, void *at)
+{
+    uint64_t value;
+
+    if (read_number(f, key, node, &value) < 0)
+        return -1;
+    if (value < 2)
+        return yaml_error(f->e, f->name, node, "%s: must be at least 2", key->name);
+    *(uint32_t *)at = (uint32_t)value;
     return 0;
 }
 
@@ -334,6 +362,12 @@ static const struct key streaming_keys[] = {
     {NULL},
 };
 
+static const struct key logs_keys[] = {
+    {"max_size", read_size, offsetof(struct config, logs.max_size)},
+    {"max_files", read_files, offsetof(struct config, logs.max_files), .max = 100},
+    {NULL},
+};
+
 static const struct key metrics_keys[] = {
     {"address", read_string, offsetof(struct config, metrics.address), .check = check_ip_port},
     {NULL},
@@ -385,6 +419,7 @@ static const struct key top_keys[] = {
     {"network", read_mapping, 0, .keys = network_keys},
     {"registries", read_registries, 0},
     {"streaming", read_mapping, 0, .keys = streaming_keys},
+    {"logs", read_mapping, 0, .keys = logs_keys},
     {"metrics", read_mapping, 0, .keys = metrics_keys},
     {"listen", read_listen, 0, .keys = listen_keys},
     {NULL},

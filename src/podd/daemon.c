@@ -169,6 +169,8 @@ static int open_services(struct daemon *d, struct err *e)
         .root = d->config->root,
         .state = d->config->state,
         .log_root = d->config->log_root,
+        .log_size_max = d->config->logs.max_size,
+        .log_files_max = d->config->logs.max_files,
         .restrict_oom_score_adj = d->config->restrict_oom_score_adj,
         .on_shutdown = on_shutdown_call,
         .on_shutdown_arg = d,

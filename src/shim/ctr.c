@@ -97,6 +97,8 @@ static int check_spec(struct sandbox *sb, const container_spec_t *spec, struct e
     if (spec->log_line_max > LOG_LINE_MAX)
         return err_set(e, ERR_INVALID_ARGUMENT, "log lines of %u bytes: the most is %d",
                        spec->log_line_max, LOG_LINE_MAX);
+    if (spec->log_size_max && spec->log_files_max < 2)
+        return err_set(e, ERR_INVALID_ARGUMENT, "a log that is rotated needs two files or more");
     if (!str_empty(spec->log_path) && spec->log_path[0] != '/')
         return err_set(e, ERR_INVALID_ARGUMENT, "log path \"%s\" is not absolute", spec->log_path);
     return 0;

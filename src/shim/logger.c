@@ -11,6 +11,9 @@
  * counted, and the next successful write is preceded by a record that says how many bytes of the
  * container were lost and why. A record that got on disk in part is cut off again; should that fail
  * too, the next write ends its line first.
+ *
+ * Rotation happens between two writes, by renames only: whoever reads the file has all of it. When
+ * it fails the log goes on in the same file, and it is tried again a file's size later.
  */
 #include <assert.h>
 #include <fcntl.h>
@@ -65,7 +68,7 @@ void log_buffer_trim(struct log_buffer *b)
 
 /* ---- The file ------------------------------------------------------------------------------- */
 
-static int open_file(const char *path, struct err *e)
+static int open_file(const char *path, uint64_t *ret_size, struct err *e)
 {
     struct stat st;
     /* O_NONBLOCK: a FIFO or a terminal in its place must not make us wait. */
@@ -80,6 +83,7 @@ static int open_file(const char *path, struct err *e)
         return err_errno(e, errno, "stat log file %s", path);
     if (!S_ISREG(st.st_mode))
         return err_set(e, ERR_FAILED_PRECONDITION, "log file %s: not a regular file", path);
+    *ret_size = (uint64_t)st.st_size;
     return take_fd(&fd);
 }
 
@@ -100,14 +104,46 @@ int logger_reopen(struct logger *l, struct err *e)
 {
     if (!l->path)
         return 0;
-    int fd = open_file(l->path, e);
+    int fd = open_file(l->path, &l->size, e);
     if (fd < 0)
         return -1;
     /* Nothing is buffered: what was read before is in the old file. */
     fd_close(l->fd);
     l->fd = fd;
     l->torn = false;
+    l->rotate_at = l->size_max;
     return 0;
+}
+
+void logger_rotate(struct logger *l, uint64_t size_max, unsigned files_max)
+{
+    l->size_max = l->rotate_at = size_max;
+    l->files_max = files_max;
+}
+
+/* The file becomes number 1, and each other one the next; the last falls off. */
+static int shift_files(const struct logger *l, struct err *e)
+{
+    for (unsigned i = l->files_max - 1; i > 0; i--) {
+        _cleanup_free_ char *from = i > 1 ? xasprintf("%s.%u", l->path, i - 1) : xstrdup(l->path);
+        _cleanup_free_ char *to = xasprintf("%s.%u", l->path, i);
+        if (rename(from, to) < 0 && errno != ENOENT)
+            return err_errno(e, errno, "rename log file %s to %s", from, to);
+    }
+    return 0;
+}
+
+/* Makes room for `len` bytes more. */
+static void rotate_for(struct logger *l, size_t len)
+{
+    _cleanup_err_ struct err e = ERR_INIT;
+
+    if (!l->size_max || !l->size || l->size + len <= l->rotate_at)
+        return;
+    if (shift_files(l, &e) == 0 && logger_reopen(l, &e) == 0)
+        return;
+    log_error("shim", NULL, "rotate: %s", err_text(&e));
+    l->rotate_at = l->size + l->size_max;
 }
 
 void logger_free(struct logger *l)
@@ -161,6 +197,7 @@ static size_t write_records(struct logger *l, const uint8_t *data, size_t len, i
         }
         done += (size_t)n;
     }
+    l->size += done;
     if (done == len || done == 0)
         return done;
     const uint8_t *nl = memrchr(data, '\n', done);
@@ -220,6 +257,7 @@ static void flush(struct logger *l, struct log_buffer *b, enum log_stream stream
     b->out_len = 0;
     if (l->fd < 0 || len == 0)
         return;
+    rotate_for(l, len);
     if (make_ready(l, stream))
         done = write_records(l, b->out, len, &why);
     else if (!line->dropped)

@@ -3,6 +3,8 @@
  *
  * Each line is a record `<time> stdout|stderr F|P <text>\n`; P marks a piece of a line that goes on
  * in the next record of its stream.
+ *
+ * A log may be rotated here: the file at `path` is the newest, `path`.1 the one before, and so on.
  */
 #ifndef SHIM_LOGGER_H
 #define SHIM_LOGGER_H
@@ -43,12 +45,19 @@ struct logger {
     char *path; /* NULL: output is dropped */
     int fd;
     size_t line_max;
+    uint64_t size;      /* of the file */
+    uint64_t size_max;  /* 0: not rotated here */
+    uint64_t rotate_at; /* size_max, or later when rotating has failed */
+    unsigned files_max;
     bool torn; /* the file ends within a record that could not be completed */
     struct log_line lines[LOG_N_STREAMS];
 };
 
 /* line_max 0 is the default; more than LOG_LINE_MAX is the caller's mistake. */
 void logger_init(struct logger *l, const char *path, size_t line_max);
+/* Before the open: bounds each file to size_max bytes (0: not; one read's records may be more) and
+ * their number to files_max, at least 2. */
+void logger_rotate(struct logger *l, uint64_t size_max, unsigned files_max);
 /* Creates or continues the file. */
 int logger_open(struct logger *l, struct err *e) MUST_CHECK;
 /* Opens `path` anew, after the file was renamed: every later record goes to the new file. On

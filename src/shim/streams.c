@@ -153,6 +153,7 @@ int streams_open(struct streams *io, const container_spec_t *spec, struct proces
                  struct err *e)
 {
     logger_init(&io->logger, spec->log_path, spec->log_line_max);
+    logger_rotate(&io->logger, spec->log_size_max, spec->log_files_max);
     if (logger_open(&io->logger, e) < 0)
         return -1;
     io->tty = spec->process->tty;

@@ -286,6 +286,58 @@ def test_logs_of_both_lives_and_following(podd, apply):
     assert podd.podctl("logs", "--tail", "2", "count").stdout.split() == ["48", "49"]
 
 
+def talk(lines, pause):
+    """A command that prints numbered lines, in bursts of 500."""
+    return (f"i=0; while [ $i -lt {lines} ]; do seq $i $((i+499)); i=$((i+500)); sleep {pause}; done;"
+            " sleep 1000")
+
+
+def test_a_log_is_rotated_and_read_over_its_files(own_podd):
+    podd = own_podd
+    settings = podd.config.read_text()
+    podd.config.write_text(settings + "logs: {max_size: 64Ki, max_files: 3}\n")
+    podd.restart()
+    podd.podctl("apply", "-f", "-", stdin=yaml.safe_dump(manifest("loud", talk(10000, 0))))
+    wait_until(lambda: "\n9999\n" in podd.podctl("logs", "loud", check=False).stdout, 30)
+    kept = [int(line) for line in podd.podctl("logs", "loud").stdout.split()]
+    assert kept == list(range(kept[0], 10000)) and 0 < kept[0] < 9000
+    path = main(podd, "loud").log_path
+    sizes = {name: os.path.getsize(os.path.join(os.path.dirname(path), name))
+             for name in os.listdir(os.path.dirname(path))}
+    assert sorted(sizes) == ["0.log", "0.log.1", "0.log.2"]
+    assert all(size <= 65536 for size in sizes.values()), sizes
+    # More than the newest file holds.
+    tail = podd.podctl("logs", "loud", "--tail", "2500").stdout.split()
+    assert tail == [str(n) for n in range(7500, 10000)]
+    assert podd.podctl("logs", "loud", "--tail", "1").stdout == "9999\n"
+
+
+def test_following_a_log_misses_no_line_of_its_files(own_podd):
+    podd = own_podd
+    podd.config.write_text(podd.config.read_text() + "logs: {max_size: 64Ki, max_files: 100}\n")
+    podd.restart()
+    podd.podctl("apply", "-f", "-", stdin=yaml.safe_dump(
+        manifest("loud", talk(20000, 0.05).replace(" sleep 1000", " true"), restart="Never")))
+    wait_until(lambda: main(podd, "loud").log_path and os.path.exists(main(podd, "loud").log_path))
+    out = podd.podctl("logs", "-f", "loud", timeout=60).stdout
+    assert out.split() == [str(n) for n in range(20000)]
+    assert len(os.listdir(os.path.dirname(main(podd, "loud").log_path))) > 10
+
+
+@pytest.mark.slow
+def test_an_old_life_goes_with_all_files_of_its_log(own_podd):
+    podd = own_podd
+    podd.config.write_text(podd.config.read_text() + "logs: {max_size: 64Ki, max_files: 3}\n")
+    podd.restart()
+    podd.podctl("apply", "-f", "-", stdin=yaml.safe_dump(
+        manifest("loud", "seq 10000; exit 1")))
+    wait_until(lambda: main(podd, "loud").restart_count == 2, 30)
+
+    def lives():
+        return {name.split(".")[0] for name in os.listdir(os.path.dirname(main(podd, "loud").log_path))}
+    wait_until(lambda: lives() == {"1", "2"})
+
+
 def test_get_watches(podd, apply):
     from lib.daemon import BUILD
 

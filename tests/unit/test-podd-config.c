@@ -51,6 +51,8 @@ static void assert_defaults(const struct config *c)
     assert_null(c->network.dns);
     assert_string_equal(c->streaming.address, "127.0.0.1");
     assert_int_equal(c->streaming.port, 0);
+    assert_int_equal(c->logs.max_size, 10 << 20);
+    assert_int_equal(c->logs.max_files, 5);
     assert_null(c->metrics.address);
     assert_null(c->listen.address);
     assert_int_equal(c->n_registries, 0);
@@ -91,6 +93,7 @@ static void every_key_is_taken(void **state)
                   "- {prefix: example.org/team}\n"
                   "streaming: {address: 10.0.0.1, port: 10250}\n"
                   "metrics: {address: '[::1]:9100'}\n"
+                  "logs: {max_size: 1Mi, max_files: 3}\n"
                   "listen: {address: 0.0.0.0:9443, cert: /c.pem, key: /c.key, client_ca: /ca.pem, "
                   "roles: {read: [a, b], full: [m]}}\n");
 
@@ -118,6 +121,8 @@ static void every_key_is_taken(void **state)
     assert_string_equal(c->streaming.address, "10.0.0.1");
     assert_int_equal(c->streaming.port, 10250);
     assert_string_equal(c->metrics.address, "[::1]:9100");
+    assert_int_equal(c->logs.max_size, 1 << 20);
+    assert_int_equal(c->logs.max_files, 3);
     assert_string_equal(c->listen.address, "0.0.0.0:9443");
     assert_string_equal(c->listen.cert, "/c.pem");
     assert_string_equal(c->listen.key, "/c.key");
@@ -181,6 +186,10 @@ static void wrong_values_are_refused(void **state)
     refuse("streaming: {port: '80'}\n", "p.yaml:1:19: port: expected a number, not 80");
     refuse("streaming: {address: localhost}\n",
            "p.yaml:1:22: address: localhost is not an IP address");
+    refuse("logs: {max_size: big}\n", "p.yaml:1:18: max_size: expected a size like 10Mi, not big");
+    refuse("logs: {max_size: 1k}\n",
+           "p.yaml:1:18: max_size: must be 0 (no bound) or at least 65536 bytes");
+    refuse("logs: {max_files: 1}\n", "p.yaml:1:19: max_files: must be at least 2");
     refuse("metrics: {address: '::1:9100'}\n",
            "p.yaml:1:20: address: ::1:9100 is not of the form 127.0.0.1:9100");
     refuse("listen: {address: 0.0.0.0:9443, cert: /c, key: /k, roles: {full: [m]}}\n",

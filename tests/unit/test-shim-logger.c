@@ -310,6 +310,109 @@ static void reopening_in_a_flood_loses_nothing(void **state)
     strbuf_free(&want[1]);
 }
 
+/* ---- Rotation ------------------------------------------------------------------------------- */
+
+static char *rotated(const struct fixture *f, unsigned number)
+{
+    return number ? xasprintf("%s.%u", f->path, number) : xstrdup(f->path);
+}
+
+static size_t count_files(const struct fixture *f)
+{
+    for (unsigned n = 0;; n++) {
+        _cleanup_free_ char *path = rotated(f, n);
+        if (access(path, F_OK) < 0)
+            return n;
+    }
+}
+
+static void a_log_is_rotated_before_it_is_too_large(void **state)
+{
+    struct fixture *f = *state;
+    const char *line = "0123456789\n"; /* a record of 51 bytes */
+
+    logger_rotate(&f->logger, 120, 3);
+    start(f);
+    for (int i = 0; i < 2; i++)
+        feeds(f, LOG_STDOUT, line);
+    assert_int_equal(count_files(f), 1);
+    feeds(f, LOG_STDOUT, "third\n");
+    assert_int_equal(count_files(f), 2);
+    assert_file(f->path, "stdout F third\n");
+    for (int i = 0; i < 6; i++)
+        feeds(f, LOG_STDERR, line);
+    assert_int_equal(count_files(f), 3);
+    for (unsigned n = 0; n < 3; n++) {
+        _cleanup_free_ char *path = rotated(f, n);
+        struct stat st;
+        assert_int_equal(stat(path, &st), 0);
+        assert_in_range(st.st_size, 51, 120);
+    }
+}
+
+static void a_rotated_log_reads_as_if_it_were_not(void **state)
+{
+    struct fixture *f = *state;
+    struct strbuf want[LOG_N_STREAMS] = {0};
+    _cleanup_parsed_ struct parsed p = {0};
+
+    logger_rotate(&f->logger, 100000, 1000);
+    start(f);
+    for (int i = 0; i < 100; i++) {
+        enum log_stream stream = draw(f, 2) ? LOG_STDOUT : LOG_STDERR;
+        _cleanup_strbuf_ struct strbuf piece = {0};
+        make_piece(f, &piece);
+        feed(f, stream, piece.data, piece.len);
+        strbuf_add(&want[stream], piece.data, piece.len);
+    }
+    finish(f);
+    size_t files = count_files(f);
+    assert_true(files > 3);
+    for (size_t n = files; n-- > 0;) {
+        _cleanup_free_ char *path = rotated(f, (unsigned)n);
+        parse_file(path, &p);
+    }
+    for (int i = 0; i < LOG_N_STREAMS; i++) {
+        assert_text(&p, i, &want[i]);
+        strbuf_free(&want[i]);
+    }
+}
+
+/* A file that is there already counts with what it holds: podd-shim's life may begin with one. */
+static void a_log_that_goes_on_is_rotated_too(void **state)
+{
+    struct fixture *f = *state;
+
+    start(f);
+    feeds(f, LOG_STDOUT, "0123456789\n0123456789\n");
+    logger_free(&f->logger);
+    logger_init(&f->logger, f->path, 0);
+    logger_rotate(&f->logger, 120, 2);
+    start(f);
+    feeds(f, LOG_STDOUT, "next\n");
+    assert_int_equal(count_files(f), 2);
+    assert_file(f->path, "stdout F next\n");
+}
+
+static void a_rotation_that_fails_loses_nothing(void **state)
+{
+    struct fixture *f = *state;
+    _cleanup_free_ char *other = rotated(f, 1);
+
+    log_set_level(LOG_ERROR);
+    logger_rotate(&f->logger, 60, 2);
+    start(f);
+    /* What is in the way cannot be replaced by a rename. */
+    assert_int_equal(mkdir(other, 0700), 0);
+    feeds(f, LOG_STDOUT, "one\n");
+    feeds(f, LOG_STDOUT, "two\n");
+    assert_file(f->path, "stdout F one\nstdout F two\n");
+    assert_int_equal(rmdir(other), 0);
+    feeds(f, LOG_STDOUT, "three\n");
+    feeds(f, LOG_STDOUT, "four\n");
+    assert_int_equal(count_files(f), 2);
+}
+
 static void a_reopen_that_fails_changes_nothing(void **state)
 {
     struct fixture *f = *state;
@@ -437,6 +540,10 @@ int main(void)
         TEST(text_cannot_forge_a_record),
         TEST(any_bytes_in_any_pieces_read_back),
         TEST(reopening_in_a_flood_loses_nothing),
+        TEST(a_log_is_rotated_before_it_is_too_large),
+        TEST(a_rotated_log_reads_as_if_it_were_not),
+        TEST(a_log_that_goes_on_is_rotated_too),
+        TEST(a_rotation_that_fails_loses_nothing),
         TEST(a_reopen_that_fails_changes_nothing),
         TEST(only_a_regular_file_is_a_log),
         TEST(the_file_is_private_and_is_continued),
