@@ -41,6 +41,7 @@ LIBRARIES = {
     "seccomp.h": {"runtime", "image"},  # image: podd-unpack confines itself
     "sys/capability.h": {"runtime"},
     "wslay/": {"cri", "cli"},
+    "systemd/": {"pod"},
 }
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')

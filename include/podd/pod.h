@@ -47,7 +47,7 @@ struct sandbox_config {
     size_t n_ports;
     const struct key_value *labels, *annotations, *sysctls;
     size_t n_labels, n_annotations, n_sysctls;
-    const char *cgroup_parent; /* "": podd's own */
+    const char *cgroup_parent; /* "": podd's own; a directory, or a slice of systemd */
     enum namespace_mode network, pid, ipc;
     const struct id_range *uid_maps, *gid_maps; /* user namespace; none: the host's */
     size_t n_uid_maps, n_gid_maps;
@@ -203,6 +203,7 @@ struct pods_config {
     bool restrict_oom_score_adj;         /* keep the current value when lowering is refused */
     const char *seccomp_default_profile; /* JSON file; NULL: the built-in profile */
     const char *cgroup_parent;           /* of pods that name none: "/podd" */
+    bool systemd_cgroups;                /* parents that pods name are slices; needs cgroup v2 */
 };
 
 struct pods;

@@ -103,6 +103,9 @@ int kernel_probe(struct kernel_features *ret, struct err *e) MUST_CHECK;
  * timeout_ms for them to go, removes the directories in every hierarchy. Missing is success.
  * Blocks: call on a worker thread. Any thread. */
 int cgroup_destroy(const char *cgroup_path, int64_t timeout_ms, struct err *e) MUST_CHECK;
+/* Makes `leaf` below a cgroup of the v2 tree that exists, and moves a process into it. Blocks, as
+ * the kernel waits for all running forks to pass: call on a worker thread. Any thread. */
+int cgroup_adopt(const char *cgroup_path, const char *leaf, pid_t pid, struct err *e) MUST_CHECK;
 
 /* ==== Doing: linked into the shim ==============================================================
  */

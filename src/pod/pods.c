@@ -9,6 +9,7 @@
 #include <sys/random.h>
 
 #include "private.h"
+#include "scope.h"
 
 /* ---- Opening, closing ----------------------------------------------------------------------- */
 
@@ -56,6 +57,8 @@ int pods_open(const struct pods_config *config, struct pods **ret, struct err *e
     p->restrict_oom_score_adj = config->restrict_oom_score_adj;
     p->seccomp_default_profile = xstrdup(config->seccomp_default_profile);
     p->cgroup_parent = xstrdup(str_empty(config->cgroup_parent) ? "/podd" : config->cgroup_parent);
+    if (config->systemd_cgroups)
+        p->systemd = systemd_new(p->loop);
     p->sandboxes = map_new();
     p->containers = map_new();
     p->names = map_new();
@@ -118,6 +121,7 @@ void pods_close(struct pods *p)
     }
     list_for_each_safe (it, &p->watches)
         pod_watch_free(pod_watch_of(it));
+    systemd_free(take_ptr(p->systemd));
     free_names(p);
     map_free(p->sandboxes);
     map_free(p->containers);

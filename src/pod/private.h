@@ -23,6 +23,7 @@ struct pods {
     bool restrict_oom_score_adj;
     char *seccomp_default_profile; /* NULL: the built-in one */
     char *cgroup_parent;
+    struct systemd *systemd; /* NULL: cgroups are directories */
     struct kernel_features kernel;
     bool apparmor_default_loaded; /* after pods_recover(), where it can be */
 
@@ -160,7 +161,8 @@ char *str_or_empty(const char *s); /* a copy, "" for NULL */
 /* ---- What is wanted of a sandbox (sandbox_config.c) -------------------------------------------
  */
 
-int sandbox_config_check(const struct sandbox_config *config, struct err *e) MUST_CHECK;
+int sandbox_config_check(const struct pods *p, const struct sandbox_config *config, struct err *e)
+    MUST_CHECK;
 struct sandbox *sandbox_from_config(struct pods *p, const struct sandbox_config *config,
                                     const char *id);
 

@@ -8,6 +8,7 @@
  *
  *   directories  the intent: from here on a restart of podd undoes what it finds by the id
  *   shim         is forked; resolv.conf and hostname are written while the zygote works
+ *   scope        where the pod's parent is a slice: systemd makes a cgroup around the shim
  *   network      lease, links, addresses
  *   files        hosts, which needs the addresses
  *   record       from here on the pod survives podd
@@ -18,6 +19,8 @@
 
 #include "files.h"
 #include "private.h"
+#include "scope.h"
+#include "slice.h"
 #include "sysctl.h"
 
 enum { SHM_SIZE_DEFAULT = 64 << 20 };
@@ -28,6 +31,7 @@ struct run {
     struct name *name;
     spawn_request_t request;
     char *state_dir, *root_dir;
+    char *slice; /* NULL: the pod has no scope of systemd's */
     struct strbuf resolv_conf;
     struct net_port *ports;
     size_t n_ports;
@@ -36,6 +40,7 @@ struct run {
     bool undoing;
     struct err why;       /* of the failure that is being undone */
     struct err files_why; /* files written while the shim was forked */
+    struct err scope_why; /* the shim could not move within its scope */
     struct err undo_why;  /* the network could not be given back */
 };
 
@@ -49,6 +54,11 @@ static void step_done(struct run *r, const struct err *e);
 static void undo_done(struct run *r);
 
 static const struct err no_error = ERR_INIT;
+
+static void undo_nothing(struct run *r)
+{
+    undo_done(r);
+}
 
 /* ---- directories ---------------------------------------------------------------------------- */
 
@@ -140,6 +150,48 @@ static void undo_shim(struct run *r)
     shim_end(r->s, shim_ended, r);
 }
 
+/* ---- scope ---------------------------------------------------------------------------------- */
+
+static void adopt_shim_work(void *arg)
+{
+    struct run *r = arg;
+
+    (void)!cgroup_adopt(r->s->cgroup_parent, "shim", r->s->priv->shim_pid, &r->scope_why);
+}
+
+static void adopt_shim_done(void *arg)
+{
+    struct run *r = arg;
+
+    step_done(r, &r->scope_why);
+}
+
+static void on_scope(void *arg, const struct err *e)
+{
+    struct run *r = arg;
+
+    if (e->code != ERR_OK || r->p->closing)
+        step_done(r, e);
+    else
+        loop_work(r->p->loop, adopt_shim_work, adopt_shim_done, r);
+}
+
+/* The shim keeps the scope: it is the one process that is there as long as the pod. */
+static void run_scope(struct run *r)
+{
+    const struct sandbox *s = r->s;
+
+    if (!r->slice) {
+        step_done(r, &no_error);
+        return;
+    }
+    _cleanup_free_ char *name = scope_name(s->id);
+    _cleanup_free_ char *description = xasprintf("podd pod %s/%s", s->namespace_, s->name);
+    const struct scope_request request = {
+        .name = name, .slice = r->slice, .description = description, .pid = s->priv->shim_pid};
+    systemd_start_scope(r->p->systemd, &request, on_scope, r);
+}
+
 /* ---- network -------------------------------------------------------------------------------- */
 
 static void on_attached(void *arg, const struct net_addresses *addresses, const struct err *e)
@@ -206,16 +258,12 @@ static void run_record(struct run *r)
     step_done(r, &e);
 }
 
-static void undo_nothing(struct run *r)
-{
-    undo_done(r);
-}
-
 /* ---- The walk ------------------------------------------------------------------------------- */
 
 static const struct step steps[] = {
     {"directories", run_directories, undo_directories},
     {"shim", run_shim, undo_shim},
+    {"scope", run_scope, undo_nothing}, /* it ends with the shim */
     {"network", run_network, undo_network},
     {"files", run_files, undo_nothing},
     {"record", run_record, undo_nothing},
@@ -236,12 +284,14 @@ static void run_free(struct run *r)
     free(r->request.gid_maps);
     free(r->state_dir);
     free(r->root_dir);
+    free(r->slice);
     strbuf_free(&r->resolv_conf);
     for (size_t i = 0; i < r->n_ports; i++)
         free((char *)r->ports[i].host_ip);
     free(r->ports);
     err_clear(&r->why);
     err_clear(&r->files_why);
+    err_clear(&r->scope_why);
     err_clear(&r->undo_why);
     pods_release(r->p);
     free(r);
@@ -373,6 +423,8 @@ static void run_begin(struct pods *p, const struct sandbox_config *config, const
     r->s = sandbox_from_config(p, config, id);
     r->state_dir = sandbox_state_dir(p, id);
     r->root_dir = sandbox_root_dir(p, id);
+    if (p->systemd && !str_empty(config->cgroup_parent))
+        r->slice = xstrdup(slice_name(config->cgroup_parent));
     if (request_fill(r, config, &e) < 0 || resolv_conf_make(config, &r->resolv_conf, &e) < 0) {
         sandbox_object_free(r->s);
         run_free(r);
@@ -416,7 +468,7 @@ void sandbox_run(struct pods *p, const struct sandbox_config *config, pod_id_fn 
 {
     struct err e = ERR_INIT;
 
-    if (sandbox_config_check(config, &e) < 0) {
+    if (sandbox_config_check(p, config, &e) < 0) {
         id_later(p, fn, arg, NULL, &e);
         return;
     }

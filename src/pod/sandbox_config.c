@@ -5,6 +5,7 @@
 
 #include "files.h"
 #include "private.h"
+#include "slice.h"
 
 static int check_maps(const struct sandbox_config *config, struct err *e)
 {
@@ -22,8 +23,39 @@ static int check_maps(const struct sandbox_config *config, struct err *e)
     return 0;
 }
 
-int sandbox_config_check(const struct sandbox_config *config, struct err *e)
+/* The cgroup that holds those of the pod's containers: what the pod names itself, or with systemd a
+ * scope in it. */
+static int cgroup_parent_resolve(const struct pods *p, const char *asked, const char *id,
+                                 char **ret, struct err *e)
 {
+    if (str_empty(asked)) {
+        *ret = xstrdup(p->cgroup_parent);
+        return 0;
+    }
+    if (p->systemd) {
+        _cleanup_free_ char *slice = NULL;
+        if (slice_path(asked, &slice, e) < 0)
+            return -1;
+        _cleanup_free_ char *scope = scope_name(id);
+        *ret = xasprintf("%s/%s", slice, scope);
+        return 0;
+    }
+    if (slice_is_meant(asked))
+        return err_set(e, ERR_INVALID_ARGUMENT,
+                       "cgroup parent %s: it is a slice, but podd makes its cgroups itself "
+                       "(cgroup_driver); set the same driver here and in the kubelet",
+                       asked);
+    if (asked[0] != '/' || strstr(asked, "/.."))
+        return err_set(e, ERR_INVALID_ARGUMENT,
+                       "cgroup parent %s: it must be absolute and without '..'", asked);
+    *ret = xstrdup(asked);
+    return 0;
+}
+
+int sandbox_config_check(const struct pods *p, const struct sandbox_config *config, struct err *e)
+{
+    _cleanup_free_ char *parent = NULL;
+
     if (str_empty(config->name))
         return err_set(e, ERR_INVALID_ARGUMENT, "the pod has no name");
     if (!str_empty(config->hostname) && hostname_check(config->hostname, e) < 0)
@@ -31,11 +63,8 @@ int sandbox_config_check(const struct sandbox_config *config, struct err *e)
     if (!str_empty(config->log_directory) && config->log_directory[0] != '/')
         return err_set(e, ERR_INVALID_ARGUMENT, "log directory %s: it is not absolute",
                        config->log_directory);
-    if (!str_empty(config->cgroup_parent) &&
-        (config->cgroup_parent[0] != '/' || strstr(config->cgroup_parent, "/..")))
-        return err_set(e, ERR_INVALID_ARGUMENT,
-                       "cgroup parent %s: it must be absolute and without '..'",
-                       config->cgroup_parent);
+    if (cgroup_parent_resolve(p, config->cgroup_parent, "", &parent, e) < 0)
+        return -1;
     if (config->network == NAMESPACE_CONTAINER || config->network == NAMESPACE_TARGET ||
         config->ipc == NAMESPACE_CONTAINER || config->ipc == NAMESPACE_TARGET)
         return err_set(e, ERR_INVALID_ARGUMENT,
@@ -78,8 +107,7 @@ struct sandbox *sandbox_from_config(struct pods *p, const struct sandbox_config 
     s->n_annotations = config->n_annotations;
     s->runtime_handler = str_or_empty(config->runtime_handler);
     s->log_directory = str_or_empty(config->log_directory);
-    s->cgroup_parent =
-        xstrdup(str_empty(config->cgroup_parent) ? p->cgroup_parent : config->cgroup_parent);
+    (void)!cgroup_parent_resolve(p, config->cgroup_parent, id, &s->cgroup_parent, NULL);
     s->hostname = choose_hostname(config, id);
     s->origin = str_or_empty(config->origin);
     s->asked = bytes_dup(&config->asked);

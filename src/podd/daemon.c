@@ -40,6 +40,7 @@ struct daemon {
     struct health *health;
     struct node *node;
     struct cri *cri;
+    bool systemd_cgroups;
     bool stopping;
 };
 
@@ -51,6 +52,22 @@ static int check_kernel(struct err *e)
     struct kernel_features features;
 
     return kernel_probe(&features, e);
+}
+
+/* The kubelet chooses systemd where it has booted, and so does `auto`. systemd hands cgroups over
+ * in the v2 tree only: on v1 each controller would need its own. */
+static int choose_cgroup_driver(struct daemon *d, struct err *e)
+{
+    bool booted = access("/run/systemd/system", F_OK) == 0;
+    bool v2 = cgroup_mode() == CGROUP_V2;
+
+    if (d->config->cgroup_driver == CGROUP_DRIVER_SYSTEMD && !(booted && v2))
+        return err_set(e, ERR_FAILED_PRECONDITION,
+                       "cgroup_driver: systemd cannot work here: %s; use auto or cgroupfs",
+                       booted ? "this machine has cgroup v1 controllers"
+                              : "systemd has not booted this machine");
+    d->systemd_cgroups = d->config->cgroup_driver != CGROUP_DRIVER_CGROUPFS && booted && v2;
+    return 0;
 }
 
 /* 0700 and root's: nothing below may be reached by other users (images hold setuid files). */
@@ -137,6 +154,7 @@ static int open_pods(struct daemon *d, struct err *e)
         .restrict_oom_score_adj = d->config->restrict_oom_score_adj,
         .seccomp_default_profile = d->config->seccomp_default_profile,
         .cgroup_parent = "/podd",
+        .systemd_cgroups = d->systemd_cgroups,
     };
     return pods_open(&config, &d->pods, e);
 }
@@ -188,6 +206,7 @@ static int open_services(struct daemon *d, struct err *e)
         .socket = d->config->socket,
         .streaming_address = d->config->streaming.address,
         .streaming_port = d->config->streaming.port,
+        .systemd_cgroups = d->systemd_cgroups,
     };
     if (cri_open(&cri, &d->cri, e) < 0)
         return -1;
@@ -202,7 +221,7 @@ static int open_services(struct daemon *d, struct err *e)
 
 static int daemon_open(struct daemon *d, struct err *e)
 {
-    if (check_kernel(e) < 0 || prepare_directories(d, e) < 0)
+    if (check_kernel(e) < 0 || choose_cgroup_driver(d, e) < 0 || prepare_directories(d, e) < 0)
         return -1;
     d->loop = loop_new();
     d->server = rpc_server_new(d->loop);

@@ -312,6 +312,14 @@ def test_cgroup_parent_holds_the_container_under_its_id(podd, pod_cgroup, no_lea
     assert not os.path.exists(f"{root}/podd-test/pod-abc/{container}")
 
 
+def test_a_cgroup_parent_must_fit_the_driver(podd, no_leaks):
+    for parent, why in (("/a.slice/a-b.slice", "it is a slice"), ("a/b", "must be absolute"),
+                        ("/a/../b", "without '..'")):
+        code, message = code_of(lambda parent=parent: Pod(
+            podd, linux=cri.LinuxPodSandboxConfig(cgroup_parent=parent)))
+        assert code == grpc.StatusCode.INVALID_ARGUMENT and why in message, message
+
+
 def test_oom_score_adj_is_set(podd, pod):
     config = container_config("busybox", ["cat", "/proc/self/oom_score_adj"])
     config.linux.resources.oom_score_adj = 777

@@ -8,6 +8,7 @@ import health_pb2_grpc
 import podd_pb2
 import pytest
 
+from lib import daemon
 from lib.cri import code_of
 
 
@@ -23,6 +24,16 @@ def test_version_status_and_config(podd):
     assert "config" in status.info
     config = podd.runtime.RuntimeConfig(cri.RuntimeConfigRequest())
     assert config.linux.cgroup_driver == cri.CGROUPFS
+
+
+@pytest.mark.skipif(os.path.exists("/run/systemd/system"), reason="systemd has booted here")
+def test_a_cgroup_driver_that_cannot_work_is_refused_at_the_start():
+    podd = daemon.Podd("misfit", "cgroup_driver: systemd\n")
+    try:
+        with pytest.raises(AssertionError, match="systemd has not booted this machine; use auto"):
+            podd.start()
+    finally:
+        podd.close()
 
 
 def test_grpc_health(podd):
