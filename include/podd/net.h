@@ -36,6 +36,9 @@ void net_close(struct net *n);
 int net_destroy(struct net *n, struct err *e) MUST_CHECK;
 /* Ready, or the reason why not in *e. */
 int net_status(struct net *n, struct err *e) MUST_CHECK;
+/* What somebody else's rules keep pods from although the network is ready, and what to type; NULL
+ * when nothing is known. Until the next call. */
+const char *net_warning(struct net *n);
 
 /* A pod's addresses as text, without prefix length, the primary one first. */
 struct net_addresses {

@@ -182,11 +182,16 @@ void cri_status(struct rpc_call *call, const ProtobufCMessage *message, void *ct
     _cleanup_arena_ struct arena a = {0};
     _cleanup_err_ struct err net_error = ERR_INIT;
 
+    const char *warning = net_warning(c->config.net);
     bool net_ready = net_status(c->config.net, &net_error) == 0;
     conditions[0] = condition(&a, "RuntimeReady", c->ready ? NULL : "Recovering",
                               "podd still looks at the pods it found");
     conditions[1] = condition(&a, "NetworkReady", net_ready ? NULL : "NetworkPluginNotReady",
                               err_text(&net_error));
+    if (net_ready && warning) { /* a node whose pods reach each other is ready */
+        conditions[1]->reason = (char *)"ForwardingDropped";
+        conditions[1]->message = (char *)warning;
+    }
     status.conditions = conditions;
     status.n_conditions = ARRAY_SIZE(conditions);
     handler_features.recursive_read_only_mounts = c->features.recursive_read_only;

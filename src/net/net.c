@@ -87,12 +87,16 @@ static int start(struct net *n, const struct net_config *config, struct err *e)
     if (apply_pools(n, pools, config->n_pools, e) < 0)
         return -1;
     n->sweep = sweep_new(n);
-    return watch_new(n, &n->watch, e);
+    if (watch_new(n, &n->watch, e) < 0)
+        return -1;
+    n->lookout = lookout_new(n);
+    return 0;
 }
 
 /* Also of a half-opened one. */
 static void net_free(struct net *n)
 {
+    lookout_free(n->lookout);
     watch_free(n->watch);
     sweep_free(n->sweep);
     ipam_close(&n->ipam);
@@ -143,6 +147,7 @@ void net_close(struct net *n)
     if (!n)
         return;
     n->closing = true;
+    lookout_free(take_ptr(n->lookout));
     watch_free(take_ptr(n->watch));
     sweep_free(take_ptr(n->sweep));
     free_when_idle(n);
@@ -251,6 +256,11 @@ int net_destroy(struct net *n, struct err *e)
 int net_status(struct net *n, struct err *e)
 {
     return node_status(n, e);
+}
+
+const char *net_warning(struct net *n)
+{
+    return lookout_warning(n->lookout);
 }
 
 /* ---- Other pools ----------------------------------------------------------------------------- */

@@ -20,6 +20,7 @@
 #include "rtnl.h"
 #include "rules.h"
 
+struct lookout;
 struct sweep;
 struct watch;
 
@@ -47,6 +48,7 @@ struct net {
     struct nft status_nft;
     struct sweep *sweep;
     struct watch *watch;
+    struct lookout *lookout;
 };
 
 /* ---- node.c: bridge, addresses, forwarding ----------------------------------------------------
@@ -83,5 +85,15 @@ void sweep_udp_ports(struct sweep *s, const struct rules_port *ports, size_t cou
 
 int watch_new(struct net *n, struct watch **ret, struct err *e) MUST_CHECK;
 void watch_free(struct watch *w);
+
+/* ---- lookout.c: rules of others that cut pods off ----------------------------------------------
+ */
+
+struct lookout *lookout_new(struct net *n);
+void lookout_free(struct lookout *l);
+/* Somebody changed nf_tables outside of our table; NULL is fine. */
+void lookout_on_change(struct lookout *l);
+/* What the last look found, for people, or NULL; looks anew soon when that is old. */
+const char *lookout_warning(struct lookout *l);
 
 #endif

@@ -6,6 +6,7 @@
  * than in the user's chains, starts a timer of a few tens of milliseconds (such changes come in
  * bursts), and then the table is made anew from the files, in one transaction. When changes come
  * faster than we read, the kernel drops some and says so, which counts as a change of everything.
+ * Changes of other tables are passed on to the lookout.
  */
 #include <assert.h>
 #include <netinet/in.h> /* before any header of the kernel's that defines the same */
@@ -89,14 +90,16 @@ static const char *get_string(const struct nlmsghdr *h, int wanted)
     return "";
 }
 
-static bool is_foreign_change(const struct watch *w, const struct nlmsghdr *h)
+static bool is_of_our_table(const struct watch *w, const struct nlmsghdr *h)
 {
     const struct nfgenmsg *nfg = mnl_nlmsg_get_payload(h);
 
-    if (h->nlmsg_type >> 8 != NFNL_SUBSYS_NFTABLES || h->nlmsg_len < NLMSG_LENGTH(sizeof(*nfg)) ||
-        nfg->nfgen_family != NFPROTO_INET ||
-        !str_equal(get_string(h, NFTA_TABLE_NAME), w->net->rules.table))
-        return false;
+    return nfg->nfgen_family == NFPROTO_INET &&
+           str_equal(get_string(h, NFTA_TABLE_NAME), w->net->rules.table);
+}
+
+static bool damages_our_table(const struct nlmsghdr *h)
+{
     switch (h->nlmsg_type & 0xff) {
     case NFT_MSG_NEWRULE:
     case NFT_MSG_DELRULE:
@@ -122,14 +125,21 @@ static void on_event(void *arg, unsigned events)
     (void)events;
     ssize_t len = recv(mnl_socket_get_fd(w->socket), buffer, sizeof(buffer), MSG_DONTWAIT);
     if (len < 0) {
-        if (errno == ENOBUFS)
+        if (errno == ENOBUFS) {
             arm(w);
+            lookout_on_change(w->net->lookout);
+        }
         return;
     }
     int rest = (int)len;
     for (const struct nlmsghdr *h = (const struct nlmsghdr *)buffer; mnl_nlmsg_ok(h, rest);
          h = mnl_nlmsg_next(h, &rest)) {
-        if (h->nlmsg_pid != own && is_foreign_change(w, h))
+        if (h->nlmsg_pid == own || h->nlmsg_type >> 8 != NFNL_SUBSYS_NFTABLES ||
+            h->nlmsg_len < NLMSG_LENGTH(sizeof(struct nfgenmsg)))
+            continue;
+        if (!is_of_our_table(w, h))
+            lookout_on_change(w->net->lookout);
+        else if (damages_our_table(h))
             arm(w);
     }
 }

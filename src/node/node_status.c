@@ -106,6 +106,7 @@ void node_status_reply(struct node *n, struct rpc_call *call)
         return;
     }
     bool connected = net_status(n->config.net, &network) == 0;
+    const char *warning = net_warning(n->config.net);
     read_resources(n, &capacity, &allocatable);
     response.name = n->hostname;
     response.version = (char *)PODD_VERSION;
@@ -125,8 +126,12 @@ void node_status_reply(struct node *n, struct rpc_call *call)
     set_condition(&conditions[0], "Ready", response.ready,
                   response.ready ? "PoddReady" : "PoddNotReady", response.reason);
     set_condition(&conditions[1], "NetworkReady", connected,
-                  connected ? "NetworkReady" : "NetworkNotReady",
-                  connected ? "" : err_text(&network));
+                  !connected ? "NetworkNotReady"
+                  : warning  ? "ForwardingDropped"
+                             : "NetworkReady",
+                  !connected ? err_text(&network)
+                  : warning  ? warning
+                             : "");
     set_condition(&conditions[2], "DiskPressure", full, full ? "DiskIsFilling" : "DiskHasRoom", "");
     response.conditions = all;
     response.n_conditions = ARRAY_SIZE(all);

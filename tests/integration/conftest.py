@@ -7,6 +7,7 @@ daemon shared by the session is watched by the same account at its end.
 import os
 import pathlib
 import shutil
+import subprocess
 import sys
 import tempfile
 
@@ -130,3 +131,23 @@ def pod(podd, no_leaks):
     made = cri.Pod(podd)
     yield made
     made.remove()
+
+
+@pytest.fixture
+def outside():
+    """Another host: a network namespace beyond the node, which knows no route to the pods. Its name;
+    it has 192.0.2.2 and 2001:db8::2, and the node 192.0.2.1 and 2001:db8::1."""
+    name = f"podd-out-{os.getpid()}"
+    run = lambda *command: subprocess.run(command, check=True)  # noqa: E731
+    run("ip", "netns", "add", name)
+    try:
+        run("ip", "link", "add", "up0", "type", "veth", "peer", "name", "out0", "netns", name)
+        for place, device, host in (((), "up0", 1), (("-n", name), "out0", 2)):
+            run("ip", *place, "addr", "add", f"192.0.2.{host}/24", "dev", device)
+            run("ip", *place, "addr", "add", f"2001:db8::{host}/64", "dev", device, "nodad")
+            run("ip", *place, "link", "set", device, "up")
+        run("ip", "-n", name, "link", "set", "lo", "up")
+        yield name
+    finally:
+        subprocess.run(["ip", "link", "del", "up0"], check=False)
+        run("ip", "netns", "del", name)

@@ -35,25 +35,6 @@ def test_pods_reach_each_other_and_the_node_reaches_pods(podd, no_leaks):
     two.remove()
 
 
-@pytest.fixture
-def outside():
-    """Another host: a network namespace beyond the node, which knows no route to the pods."""
-    name = f"podd-out-{os.getpid()}"
-    run = lambda *command: subprocess.run(command, check=True)  # noqa: E731
-    run("ip", "netns", "add", name)
-    try:
-        run("ip", "link", "add", "up0", "type", "veth", "peer", "name", "out0", "netns", name)
-        run("ip", "addr", "add", "192.0.2.1/24", "dev", "up0")
-        run("ip", "link", "set", "up0", "up")
-        run("ip", "-n", name, "addr", "add", "192.0.2.2/24", "dev", "out0")
-        run("ip", "-n", name, "link", "set", "out0", "up")
-        run("ip", "-n", name, "link", "set", "lo", "up")
-        yield name
-    finally:
-        subprocess.run(["ip", "link", "del", "up0"], check=False)
-        run("ip", "netns", "del", name)
-
-
 @pytest.mark.vm
 def test_the_outside_sees_the_nodes_address(podd, outside, pod, tmp_path):
     www = tmp_path / "www"

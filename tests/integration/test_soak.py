@@ -38,7 +38,8 @@ def output(*command):
 
 def account(podd):
     """What there is of the network, by kind, without what belongs to the bridge itself."""
-    with contextlib.suppress(FileNotFoundError):
+    connections = []
+    with contextlib.suppress(FileNotFoundError):  # a kernel without that file
         with open("/proc/net/nf_conntrack", encoding="utf-8") as f:
             connections = [line for line in f if OURS.search(line)]
     routes = output("ip", "route", "show", "table", "all") + output("ip", "-6", "route", "show",
