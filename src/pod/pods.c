@@ -150,12 +150,33 @@ int64_t created_at_next(struct pods *p)
 
 /* ---- What may be listed --------------------------------------------------------------------- */
 
+/* Both lists are in the order of creation, which is not that of publishing: making an object takes
+ * more or less long, and records are read pod by pod. A list that is sent in pieces relies on it.
+ * The place is near the end, so the search begins there. */
+static void list_sandbox(struct pods *p, struct sandbox *s)
+{
+    struct list *behind = p->all_sandboxes.prev;
+
+    while (behind != &p->all_sandboxes && sandbox_of(behind)->created_at > s->created_at)
+        behind = behind->prev;
+    list_append(behind->next, &s->priv->all);
+}
+
+static void list_container(struct pods *p, struct container *c)
+{
+    struct list *behind = p->all_containers.prev;
+
+    while (behind != &p->all_containers && container_of_all(behind)->created_at > c->created_at)
+        behind = behind->prev;
+    list_append(behind->next, &c->priv->all);
+}
+
 void sandbox_publish(struct pods *p, struct sandbox *s)
 {
     if (s->created_at > p->last_created_at)
         p->last_created_at = s->created_at;
     map_put(p->sandboxes, s->id, s);
-    list_append(&p->all_sandboxes, &s->priv->all);
+    list_sandbox(p, s);
     s->priv->published = true;
 }
 
@@ -174,7 +195,7 @@ void container_publish(struct sandbox *s, struct container *c)
         p->last_created_at = c->created_at;
     c->sandbox = s;
     map_put(p->containers, c->id, c);
-    list_append(&p->all_containers, &c->priv->all);
+    list_container(p, c);
     list_append(&s->containers, &c->siblings);
 }
 

@@ -145,15 +145,54 @@ static void count_sandboxes(void *arg, const struct sandbox *s)
     *last = s;
 }
 
+struct container_walk {
+    const struct container *last;
+    int calls;
+};
+
+static void count_containers(void *arg, const struct container *c)
+{
+    struct container_walk *w = arg;
+
+    assert_true(w->calls == 0 || w->last->created_at < c->created_at);
+    w->last = c;
+    w->calls++;
+}
+
+static struct container *unpublished_container(struct pods *p, const char *id)
+{
+    struct container *c = container_new(id);
+
+    c->created_at = created_at_next(p);
+    return c;
+}
+
+/* Also when the one that was begun first is ready last. */
 static void test_objects_are_walked_oldest_first(void **state)
 {
+    static const char third[] = "89abcdef89abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
     struct pods *p = pods_for_test();
     const struct sandbox *last = NULL;
+    struct container_walk walk = {0};
+    struct sandbox *late = sandbox_new(third);
 
+    late->priv->pods = p;
+    late->created_at = created_at_next(p);
     publish(p, TEST_ID);
     struct sandbox *b = publish(p, OTHER_ID);
+    sandbox_publish(p, late);
     sandbox_for_each(p, count_sandboxes, &last);
     assert_ptr_equal(last, b);
+
+    struct container *c1 = unpublished_container(p, TEST_ID),
+                     *c2 = unpublished_container(p, OTHER_ID),
+                     *c3 = unpublished_container(p, third);
+    container_publish(b, c3);
+    container_publish(late, c1);
+    container_publish(b, c2);
+    container_for_each(p, count_containers, &walk);
+    assert_int_equal(walk.calls, 3);
+    assert_ptr_equal(walk.last, c3);
     pods_close(p);
 }
 
