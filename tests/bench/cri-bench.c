@@ -10,8 +10,8 @@
 #include "podd/base.h"
 #include "podd/rpc.h"
 
-#include "cri.pb-c.h"
 #include "proc.h"
+#include "requests.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -136,70 +136,9 @@ static bool timed_call(struct target *t, const char *method, const void *request
 /* ---- A pod with one container
  * ---------------------------------------------------------------------------- */
 
-/* The requests of one pod; messages point into it. */
-struct pod {
-    char name[64], log[80], sandbox_id[96], container_id[96];
-    Runtime__V1__PodSandboxMetadata metadata;
-    Runtime__V1__NamespaceOption namespaces;
-    Runtime__V1__LinuxSandboxSecurityContext sandbox_security;
-    Runtime__V1__LinuxPodSandboxConfig sandbox_linux;
-    Runtime__V1__PodSandboxConfig config;
-    Runtime__V1__RunPodSandboxRequest run;
-    Runtime__V1__ContainerMetadata container_metadata;
-    Runtime__V1__ImageSpec image;
-    Runtime__V1__SecurityProfile seccomp;
-    Runtime__V1__LinuxContainerSecurityContext security;
-    Runtime__V1__LinuxContainerConfig linux;
-    Runtime__V1__ContainerConfig container;
-    Runtime__V1__CreateContainerRequest create;
-    char *command[4];
-};
-
 static void pod_prepare(struct bench *b, struct target *t, struct pod *p)
 {
-    *p = (struct pod){
-        .metadata = RUNTIME__V1__POD_SANDBOX_METADATA__INIT,
-        .namespaces = RUNTIME__V1__NAMESPACE_OPTION__INIT,
-        .sandbox_security = RUNTIME__V1__LINUX_SANDBOX_SECURITY_CONTEXT__INIT,
-        .sandbox_linux = RUNTIME__V1__LINUX_POD_SANDBOX_CONFIG__INIT,
-        .config = RUNTIME__V1__POD_SANDBOX_CONFIG__INIT,
-        .run = RUNTIME__V1__RUN_POD_SANDBOX_REQUEST__INIT,
-        .container_metadata = RUNTIME__V1__CONTAINER_METADATA__INIT,
-        .image = RUNTIME__V1__IMAGE_SPEC__INIT,
-        .seccomp = RUNTIME__V1__SECURITY_PROFILE__INIT,
-        .security = RUNTIME__V1__LINUX_CONTAINER_SECURITY_CONTEXT__INIT,
-        .linux = RUNTIME__V1__LINUX_CONTAINER_CONFIG__INIT,
-        .container = RUNTIME__V1__CONTAINER_CONFIG__INIT,
-        .create = RUNTIME__V1__CREATE_CONTAINER_REQUEST__INIT,
-        .command = {"sh", "-c", "trap 'exit 0' TERM; sleep 100000 & wait", NULL},
-    };
-    snprintf(p->name, sizeof(p->name), "bench-%d-%llu", (int)getpid(),
-             (unsigned long long)b->serial++);
-    snprintf(p->log, sizeof(p->log), "%s.log", p->name);
-    p->metadata.name = p->metadata.uid = p->name;
-    p->metadata.namespace_ = "bench";
-    p->namespaces.pid = RUNTIME__V1__NAMESPACE_MODE__CONTAINER;
-    p->sandbox_security.namespace_options = &p->namespaces;
-    p->sandbox_linux.security_context = &p->sandbox_security;
-    p->config.metadata = &p->metadata;
-    p->config.linux = &p->sandbox_linux;
-    p->config.log_directory = "/tmp";
-    p->run.config = &p->config;
-    p->run.runtime_handler = (char *)t->handler;
-    p->container_metadata.name = "c";
-    p->image.image = (char *)b->image;
-    p->security.seccomp = &p->seccomp;
-    p->security.namespace_options = &p->namespaces;
-    p->linux.security_context = &p->security;
-    p->container.metadata = &p->container_metadata;
-    p->container.image = &p->image;
-    p->container.linux = &p->linux;
-    p->container.log_path = p->log;
-    p->container.command = p->command;
-    p->container.n_command = 3;
-    p->create.config = &p->container;
-    p->create.sandbox_config = &p->config;
-    p->create.pod_sandbox_id = p->sandbox_id;
+    pod_requests(p, b->serial++, b->image, t->handler);
 }
 
 /* Times of the calls that make up a pod's life. */
