@@ -219,7 +219,8 @@ void pods_recover(struct pods *p, void (*done)(void *arg), void *arg);
  * left half done is for the next start. Before zygote, images, net and loop are freed. */
 void pods_close(struct pods *p);
 
-/* By id or unique id prefix; NULL when there is none. ERR_NOT_FOUND names the id when e is given.
+/* By id or unique id prefix; NULL when there is none (ERR_NOT_FOUND) or several
+ * could be meant (ERR_INVALID_ARGUMENT); both name the id when e is given.
  */
 struct sandbox *sandbox_find(struct pods *p, const char *id, struct err *e);
 struct container *container_find(struct pods *p, const char *id, struct err *e);
@@ -287,6 +288,8 @@ void container_attach(struct pods *p, const char *id, const int stdio_take[3], p
                       void *arg);
 void container_resize(struct pods *p, const char *id, uint32_t width, uint32_t height);
 
+/* The process that is the sandbox and lives in its namespaces; 0: gone. */
+pid_t sandbox_pid(const struct sandbox *s);
 /* The pod's network namespace, borrowed; -1: the host's, or gone. */
 int sandbox_netns(const struct sandbox *s);
 

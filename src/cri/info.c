@@ -51,6 +51,8 @@ void sandbox_add_info(const struct sandbox *s, Runtime__V1__PodSandboxStatusResp
 {
     json_t *info = json_object();
 
+    json_object_set_new(info, "pid", json_integer(sandbox_pid(s)));
+    json_object_set_new(info, "cgroupParent", json_string(s->cgroup_parent));
     json_object_set_new(info, "runtimeType", json_string("podd"));
     json_object_set_new(
         info, "config",

@@ -150,7 +150,8 @@ static void stop_running(struct container *c, int64_t timeout_ms, pod_done_fn *f
 
 void container_stop(struct pods *p, const char *id, int64_t timeout_ms, pod_done_fn *fn, void *arg)
 {
-    struct container *c = container_find(p, id, NULL);
+    _cleanup_err_ struct err e = ERR_INIT;
+    struct container *c = container_find(p, id, &e);
 
     if (c && c->priv->starting) {
         struct stop_call *call = xnew(struct stop_call);
@@ -160,7 +161,7 @@ void container_stop(struct pods *p, const char *id, int64_t timeout_ms, pod_done
         return;
     }
     if (!c || (c->state != CONTAINER_RUNNING && c->state != CONTAINER_UNKNOWN)) {
-        done_later(p, fn, arg, NULL);
+        done_absent(p, fn, arg, &e);
         return;
     }
     stop_running(c, timeout_ms, fn, arg);
@@ -256,10 +257,11 @@ static void on_stopped(void *arg, const struct err *e)
 
 void container_remove(struct pods *p, const char *id, pod_done_fn *fn, void *arg)
 {
-    struct container *c = container_find(p, id, NULL);
+    _cleanup_err_ struct err e = ERR_INIT;
+    struct container *c = container_find(p, id, &e);
 
     if (!c) {
-        done_later(p, fn, arg, NULL);
+        done_absent(p, fn, arg, &e);
         return;
     }
     waiters_add(&c->priv->remove_waiters, fn, arg);

@@ -171,6 +171,15 @@ static void list_container(struct pods *p, struct container *c)
     list_append(behind->next, &c->priv->all);
 }
 
+static void list_sibling(struct sandbox *s, struct container *c)
+{
+    struct list *behind = s->containers.prev;
+
+    while (behind != &s->containers && container_of_sibling(behind)->created_at > c->created_at)
+        behind = behind->prev;
+    list_append(behind->next, &c->siblings);
+}
+
 void sandbox_publish(struct pods *p, struct sandbox *s)
 {
     if (s->created_at > p->last_created_at)
@@ -196,7 +205,7 @@ void container_publish(struct sandbox *s, struct container *c)
     c->sandbox = s;
     map_put(p->containers, c->id, c);
     list_container(p, c);
-    list_append(&s->containers, &c->siblings);
+    list_sibling(s, c);
 }
 
 void container_withdraw(struct container *c)
@@ -249,7 +258,7 @@ static void *find_object(const struct map *m, const char *what, const char *id, 
     if (!object)
         object = find_by_prefix(m, id, &ambiguous);
     if (!object && e)
-        err_set(e, ERR_NOT_FOUND,
+        err_set(e, ambiguous ? ERR_INVALID_ARGUMENT : ERR_NOT_FOUND,
                 ambiguous ? "%s %s: several ids begin like this" : "%s %s does not exist", what,
                 str_empty(id) ? "\"\"" : id);
     return object;
@@ -275,6 +284,11 @@ void container_for_each(struct pods *p, void (*fn)(void *arg, const struct conta
 {
     list_for_each_safe (it, &p->all_containers)
         fn(arg, container_of_all(it));
+}
+
+pid_t sandbox_pid(const struct sandbox *s)
+{
+    return s->priv->shim ? shim_pid(s->priv->shim) : 0;
 }
 
 int sandbox_netns(const struct sandbox *s)

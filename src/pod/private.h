@@ -60,6 +60,8 @@ struct container *by_id_container(struct by_id *b);
  */
 
 void done_later(struct pods *p, pod_done_fn *fn, void *arg, struct err *e_take);
+/* Answers a stop or removal of what was not found: success, unless several could be meant. */
+void done_absent(struct pods *p, pod_done_fn *fn, void *arg, struct err *e_take);
 void id_later(struct pods *p, pod_id_fn *fn, void *arg, const char *id, struct err *e_take);
 
 /* Several callers that wait for one thing. */

@@ -87,10 +87,11 @@ static void stop_begin(void *arg)
 
 void sandbox_stop(struct pods *p, const char *id, pod_done_fn *fn, void *arg)
 {
-    struct sandbox *s = sandbox_find(p, id, NULL);
+    _cleanup_err_ struct err e = ERR_INIT;
+    struct sandbox *s = sandbox_find(p, id, &e);
 
     if (!s) {
-        done_later(p, fn, arg, NULL);
+        done_absent(p, fn, arg, &e);
         return;
     }
     bool under_way = !list_empty(&s->priv->stop_waiters);
@@ -186,10 +187,11 @@ static void remove_next_container(void *arg, const struct err *e)
 
 void sandbox_remove(struct pods *p, const char *id, pod_done_fn *fn, void *arg)
 {
-    struct sandbox *s = sandbox_find(p, id, NULL);
+    _cleanup_err_ struct err e = ERR_INIT;
+    struct sandbox *s = sandbox_find(p, id, &e);
 
     if (!s) {
-        done_later(p, fn, arg, NULL);
+        done_absent(p, fn, arg, &e);
         return;
     }
     waiters_add(&s->priv->remove_waiters, fn, arg);

@@ -69,6 +69,11 @@ void done_later(struct pods *p, pod_done_fn *fn, void *arg, struct err *e_take)
     loop_post(p->loop, later_call, l);
 }
 
+void done_absent(struct pods *p, pod_done_fn *fn, void *arg, struct err *e_take)
+{
+    done_later(p, fn, arg, e_take->code == ERR_NOT_FOUND ? NULL : e_take);
+}
+
 void id_later(struct pods *p, pod_id_fn *fn, void *arg, const char *id, struct err *e_take)
 {
     struct later *l = xnew(struct later);

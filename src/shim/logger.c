@@ -68,12 +68,27 @@ void log_buffer_trim(struct log_buffer *b)
 
 /* ---- The file ------------------------------------------------------------------------------- */
 
+/* A link is never followed. One that leads nowhere, as other runtimes leave them behind, would keep
+ * the container from starting for ever, so it goes. */
+static int open_no_link(const char *path)
+{
+    /* O_NONBLOCK: a FIFO or a terminal in its place must not make us wait. */
+    static const int flags =
+        O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+    int fd = open(path, flags, 0640);
+
+    if (fd >= 0 || errno != ELOOP)
+        return fd;
+    if (access(path, F_OK) < 0 && errno == ENOENT && unlink(path) == 0)
+        return open(path, flags, 0640);
+    errno = ELOOP;
+    return -1;
+}
+
 static int open_file(const char *path, uint64_t *ret_size, struct err *e)
 {
     struct stat st;
-    /* O_NONBLOCK: a FIFO or a terminal in its place must not make us wait. */
-    _cleanup_close_ int fd = open(
-        path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
+    _cleanup_close_ int fd = open_no_link(path);
 
     if (fd < 0 && errno == ELOOP)
         return err_set(e, ERR_FAILED_PRECONDITION, "open log file %s: it is a symbolic link", path);

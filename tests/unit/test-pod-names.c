@@ -127,7 +127,7 @@ static void test_unique_prefixes_find(void **state)
     assert_ptr_equal(sandbox_find(p, "01234", NULL), a);
     assert_ptr_equal(sandbox_find(p, "0123f", NULL), b);
     assert_null(sandbox_find(p, "0123", &e1));
-    assert_error(&e1, ERR_NOT_FOUND, "several");
+    assert_error(&e1, ERR_INVALID_ARGUMENT, "several");
     assert_null(sandbox_find(p, "9", &e2));
     assert_error(&e2, ERR_NOT_FOUND, "9 does not exist");
     assert_null(sandbox_find(p, "", &e3));
@@ -193,6 +193,7 @@ static void test_objects_are_walked_oldest_first(void **state)
     container_for_each(p, count_containers, &walk);
     assert_int_equal(walk.calls, 3);
     assert_ptr_equal(walk.last, c3);
+    assert_ptr_equal(container_of_sibling(b->containers.next), c2);
     pods_close(p);
 }
 
