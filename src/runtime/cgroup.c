@@ -131,7 +131,7 @@ static bool word_in(const char *text, const char *word)
 /* Enables the controllers that podd uses for the children of one v2 directory. */
 static int controllers_enable(int dirfd, const char *shown_path, struct err *e)
 {
-    static const char *const used[] = {"cpuset", "cpu", "io", "memory", "hugetlb", "pids"};
+    static const char *const used[] = {"cpuset", "cpu", "io", "memory", "hugetlb", "pids", "misc"};
     char have[512], enabled[512];
     if (cgroup_file_read(dirfd, "cgroup.controllers", have, sizeof(have)) < 0 ||
         cgroup_file_read(dirfd, "cgroup.subtree_control", enabled, sizeof(enabled)) < 0)

@@ -1,6 +1,8 @@
 """What only machines with a pure cgroup v2 tree, all capabilities or AppArmor can show: CI runs it in
 a virtual machine, where none of these tests may be skipped."""
+import json
 import os
+import pathlib
 import subprocess
 
 import cri_pb2 as cri
@@ -87,6 +89,39 @@ def test_every_kind_of_raw_setting_reaches_its_controller(podd, pod):
         del settings["io.weight"], config.linux.resources.unified["io.weight"]
         container = pod.start("", config=config)
     assert {file: cgroup_file(container, file) for file in settings} == settings
+
+
+@pytest.mark.cgroup_v2
+def test_swap_is_what_is_left_of_both(podd, pod):
+    """CRI limits memory and swap together, cgroup v2 swap alone."""
+    for both, swap in ((96 * MIB, str(32 * MIB)), (64 * MIB, "0"), (0, "0"), (-1, "max")):
+        container = pod.start("", config=sleeper(memory_limit_in_bytes=64 * MIB,
+                                                 memory_swap_limit_in_bytes=both))
+        assert cgroup_file(container, "memory.swap.max") == swap, both
+
+
+@pytest.mark.cgroup_v2
+def test_a_disk_is_limited_by_its_number(podd, pod):
+    disk = next(pathlib.Path("/sys/block").glob("vd*/dev")).read_text().strip()
+    config = sleeper()
+    config.linux.resources.unified["io.max"] = f"{disk} rbps=1048576 wiops=100"
+    container = pod.start("", config=config)
+    assert cgroup_file(container, "io.max") == f"{disk} rbps=1048576 wbps=max riops=max wiops=100"
+    assert "misc" in cgroup_file(container, "cgroup.controllers").split()
+
+
+@pytest.mark.cgroup_v2
+def test_a_privileged_container_may_make_cgroups(podd, no_leaks):
+    linux = cri.LinuxPodSandboxConfig()
+    linux.security_context.privileged = True
+    linux.security_context.namespace_options.pid = cri.CONTAINER
+    pod = Pod(podd, linux=linux)
+    config = container_config("busybox", ["sh", "-c", "cd /sys/fs/cgroup/$(sed s,0::/,, /proc/self/cgroup)"
+                                          " && mkdir own && sh -c 'echo 0 > own/cgroup.procs' && echo done"])
+    config.linux.security_context.privileged = True
+    log = read_log(wait_exited(podd, pod.start("", config=config)).log_path)
+    assert log == {"stdout": b"done\n", "stderr": b""}
+    pod.remove()
 
 
 @pytest.mark.cgroup_v2
@@ -336,3 +371,19 @@ def test_the_default_profile_keeps_the_node_from_the_containers_root(podd, pod):
     log = read_log(wait_exited(podd, container).log_path)
     assert log["stdout"] == b"done\nkilled\n", log
     assert log["stderr"].count(b"ermission denied") == 4, log
+
+
+@pytest.mark.apparmor
+def test_execs_are_held_by_the_default_profile_too(podd, pod):
+    config = container_config("busybox", ["sleep", "1000"])
+    config.linux.security_context.capabilities.add_capabilities.append("ALL")
+    answer = exec_sync(podd, pod.start("", config=config), "sh", "-c",
+                       "cat /proc/self/attr/current; (: > /proc/sysrq-trigger) || echo refused")
+    assert answer.stdout == DEFAULT + b"refused\n"
+
+
+@pytest.mark.apparmor
+def test_the_status_tells_of_the_profile(podd):
+    info = json.loads(podd.runtime.Status(cri.StatusRequest(verbose=True)).info["config"])
+    assert (info["apparmor"], info["apparmorDefaultProfile"]) == (True, "podd-default")
+    assert info["cgroupDriver"] == "cgroupfs"
