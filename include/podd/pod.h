@@ -215,6 +215,8 @@ int pods_open(const struct pods_config *config, struct pods **ret, struct err *e
  * exact, or after a few seconds, when a shim does not answer (it is tried further). Once, before
  * anything else is made. */
 void pods_recover(struct pods *p, void (*done)(void *arg), void *arg);
+/* The AppArmor profile of containers that name none; NULL where they run without. */
+const char *pods_apparmor_default(const struct pods *p);
 /* Forgets the objects in memory; pods go on. Calls under way are not answered any more: what they
  * left half done is for the next start. Before zygote, images, net and loop are freed. */
 void pods_close(struct pods *p);

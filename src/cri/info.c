@@ -98,6 +98,12 @@ void status_add_info(const struct cri *c, Runtime__V1__StatusResponse *response,
     json_object_set_new(config, "stateDir", json_string(c->state));
     json_object_set_new(config, "socket", json_string(c->socket));
     json_object_set_new(config, "version", json_string(PODD_VERSION));
+    json_object_set_new(config, "cgroupDriver",
+                        json_string(c->config.systemd_cgroups ? "systemd" : "cgroupfs"));
+    json_object_set_new(config, "apparmor", json_boolean(c->features.apparmor));
+    json_object_set_new(config, "apparmorDefaultProfile", /* null: none */
+                        json_string(pods_apparmor_default(c->config.pods)) ?: json_null());
+    json_object_set_new(config, "selinux", json_boolean(c->features.selinux));
     char *text = json_dumps(config, JSON_COMPACT);
     const struct key_value info = {"config", arena_printf(a, "%s", text ? text : "{}")};
     free(text);

@@ -3,6 +3,7 @@
  * another, duplicates, collisions, and values that exclude each other. Walks the structs and the
  * tree side by side, for the tree knows the positions.
  */
+#include "apparmor_annotation.h"
 #include "env.h"
 #include "manifest.h"
 #include "tree.h"
@@ -354,7 +355,33 @@ static int check_dns(struct decode *d, const struct yaml_node *spec, const struc
     return 0;
 }
 
-/* The annotations that podd heeds. */
+/* Of AppArmor profiles that containers are given by annotation. */
+static int check_apparmor(struct decode *d, const struct yaml_node *metadata,
+                          const struct pod_manifest *m)
+{
+    const struct yaml_node *node = tree_child(metadata, "annotations");
+    const struct pair_list *annotations = &m->metadata->annotations;
+
+    for (size_t i = 0; i < annotations->count; i++) {
+        const struct key_value *annotation = &annotations->items[i];
+        const char *container = apparmor_annotation_container(annotation->key);
+        struct manifest_profile ignored;
+        if (!container)
+            continue;
+        if (!spec_find_container(m->spec, container))
+            return decode_fail(d, tree_child(node, annotation->key),
+                               "metadata.annotations: %s: there is no container of that name",
+                               annotation->key);
+        if (!apparmor_annotation_parse(annotation->value, &ignored))
+            return decode_fail(d, tree_child(node, annotation->key),
+                               "metadata.annotations: %s must be runtime/default, unconfined or "
+                               "localhost/PROFILE, not \"%s\"",
+                               annotation->key, annotation->value);
+    }
+    return 0;
+}
+
+/* Limits of bandwidth by annotation. */
 static int check_bandwidth(struct decode *d, const struct yaml_node *metadata,
                            const struct pair_list *annotations)
 {
@@ -379,7 +406,8 @@ int manifest_check(struct decode *d, const struct yaml_node *document, struct po
         return decode_fail(d, tree_child(tree_child(document, "metadata"), "name"),
                            "metadata.name and the namespace together must be at most %d characters",
                            NAMES_LENGTH_MAX);
-    if (check_bandwidth(d, tree_child(document, "metadata"), &m->metadata->annotations) < 0)
+    if (check_bandwidth(d, tree_child(document, "metadata"), &m->metadata->annotations) < 0 ||
+        check_apparmor(d, tree_child(document, "metadata"), m) < 0)
         return -1;
     decode_enter(d, "spec");
     if (m->spec->share_pid.value && m->spec->host_pid.value)

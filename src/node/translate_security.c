@@ -3,6 +3,7 @@
  * settings win over the pod's. What nobody set is as kubelet has it, but for seccomp: podd applies
  * its default profile unless the manifest says Unconfined.
  */
+#include "apparmor_annotation.h"
 #include "translate.h"
 
 static const char *const masked_paths[] = {
@@ -62,12 +63,17 @@ static void plan_seccomp(struct security_config *to, const struct container_secu
 }
 
 /* Nothing said is the zero value: the default profile where there is one. */
-static void plan_apparmor(struct security_config *to, const struct container_security *own,
-                          const struct pod_security *pod)
+static void plan_apparmor(struct security_config *to, const struct manifest_container *c,
+                          const struct pod_manifest *m)
 {
-    const struct manifest_profile *profile = own && own->apparmor   ? own->apparmor
-                                             : pod && pod->apparmor ? pod->apparmor
-                                                                    : NULL;
+    const struct pod_security *pod = m->spec->security;
+    const struct manifest_profile *profile = pod ? pod->apparmor : NULL;
+    struct manifest_profile annotated;
+
+    if (c->security && c->security->apparmor)
+        profile = c->security->apparmor;
+    else if (apparmor_annotation_find(&m->metadata->annotations, c->name, &annotated))
+        profile = &annotated;
 
     to->apparmor.asked = profile != NULL;
     switch (profile ? (enum manifest_profile_type)profile->type : MANIFEST_PROFILE_UNSET) {
@@ -204,6 +210,6 @@ int security_plan(const struct manifest_container *c, const struct container_pla
     }
     plan_paths(ret, own);
     plan_seccomp(to, own, spec->security);
-    plan_apparmor(to, own, spec->security);
+    plan_apparmor(to, c, place->manifest);
     return plan_user(ret, own, spec->security, place->image_user, e);
 }

@@ -4,7 +4,8 @@
  * The kernel takes profiles only as compiled policy, whose format belongs to AppArmor's own
  * compiler and to the kernel's version. So the text below goes through apparmor_parser(8), which a
  * node with AppArmor has: once per start of the daemon, before pods are recovered. It reads the
- * text from one anonymous file and complains into another, so neither side waits for the other.
+ * text from one anonymous file and complains into another, so neither side waits for the other; one
+ * that does not end in time is killed, for the daemon's start waits for it.
  * The profile includes no file of the node and needs none. It stays loaded when the daemon ends,
  * since containers outlive it, and a newer podd replaces it under running containers.
  *
@@ -15,10 +16,11 @@
 #include "apparmor.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/mman.h>
+#include <sys/pidfd.h>
 #include <sys/wait.h>
 
-#define PARSER "/sbin/apparmor_parser"
 #define PROFILES "/sys/kernel/security/apparmor/profiles"
 
 static const char default_profile[] =
@@ -52,12 +54,19 @@ static const char default_profile[] =
 struct load {
     pod_done_fn *fn;
     void *arg;
+    const char *parser;
     int complaints; /* what the compiler prints */
+    int pidfd;
+    struct timer *timer;
+    int64_t timeout_ms;
+    bool timed_out;
 };
 
 static void load_end(struct load *l, const struct err *e)
 {
     l->fn(l->arg, e);
+    timer_free(l->timer);
+    fd_close(l->pidfd);
     fd_close(l->complaints);
     free(l);
 }
@@ -68,15 +77,26 @@ static void on_parser_exit(void *arg, int status)
     _cleanup_err_ struct err e = ERR_INIT;
     char text[512] = "";
 
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+    if (l->timed_out) {
+        err_set(&e, ERR_DEADLINE_EXCEEDED, "%s did not end within %lld s", l->parser,
+                (long long)l->timeout_ms / 1000);
+    } else if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
         ssize_t n = pread(l->complaints, text, sizeof(text) - 1, 0);
         text[n > 0 ? n : 0] = '\0';
         text[strcspn(text, "\n")] = '\0';
-        err_set(&e, ERR_INTERNAL, "%s %s %d: %s", PARSER,
+        err_set(&e, ERR_INTERNAL, "%s %s %d: %s", l->parser,
                 WIFEXITED(status) ? "exited with" : "was ended by signal",
                 WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status), text);
     }
     load_end(l, &e);
+}
+
+static void on_parser_timer(void *arg)
+{
+    struct load *l = arg;
+
+    l->timed_out = true;
+    (void)pidfd_send_signal(l->pidfd, SIGKILL, NULL, 0); /* on_parser_exit goes on */
 }
 
 static int parser_start(struct load *l, struct loop *loop, struct err *e)
@@ -95,10 +115,13 @@ static int parser_start(struct load *l, struct loop *loop, struct err *e)
     const struct spawn_fd fds[] = {
         {input, STDIN_FILENO}, {l->complaints, STDOUT_FILENO}, {l->complaints, STDERR_FILENO}};
     const struct spawn parser = {
-        .path = PARSER, .argv = argv, .fds = fds, .n_fds = ARRAY_SIZE(fds)};
+        .path = l->parser, .argv = argv, .fds = fds, .n_fds = ARRAY_SIZE(fds)};
     if (spawn_process(&parser, &pid, &pidfd, e) < 0)
         return -1;
+    l->pidfd = fcntl(pidfd, F_DUPFD_CLOEXEC, 0);
     loop_on_exit(loop, pidfd, on_parser_exit, l);
+    l->timer = timer_new(loop, on_parser_timer, l);
+    timer_start(l->timer, l->timeout_ms);
     return 0;
 }
 
@@ -117,12 +140,18 @@ static void on_failed_start(void *arg)
     free(f);
 }
 
-void apparmor_default_load(struct loop *loop, pod_done_fn *fn, void *arg)
+void apparmor_default_load(struct loop *loop, const char *parser, int64_t timeout_ms,
+                           pod_done_fn *fn, void *arg)
 {
     struct load *l = xnew(struct load);
     _cleanup_err_ struct err e = ERR_INIT;
 
-    *l = (struct load){.fn = fn, .arg = arg, .complaints = -1};
+    *l = (struct load){.fn = fn,
+                       .arg = arg,
+                       .parser = parser,
+                       .complaints = -1,
+                       .pidfd = -1,
+                       .timeout_ms = timeout_ms};
     if (parser_start(l, loop, &e) == 0)
         return;
     struct failed_start *f = xnew(struct failed_start);

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <sys/random.h>
 
+#include "apparmor.h"
 #include "private.h"
 #include "scope.h"
 
@@ -126,6 +127,11 @@ void pods_close(struct pods *p)
     map_free(p->sandboxes);
     map_free(p->containers);
     pods_release(p);
+}
+
+const char *pods_apparmor_default(const struct pods *p)
+{
+    return p->apparmor_default_loaded ? APPARMOR_DEFAULT_PROFILE : NULL;
 }
 
 char *sandbox_root_dir(const struct pods *p, const char *id)

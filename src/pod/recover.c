@@ -459,7 +459,8 @@ void pods_recover(struct pods *p, void (*done)(void *arg), void *arg)
     r->done = done;
     r->arg = arg;
     if (p->kernel.apparmor)
-        apparmor_default_load(p->loop, on_apparmor_loaded, r);
+        apparmor_default_load(p->loop, APPARMOR_PARSER, APPARMOR_PARSER_TIMEOUT_MS,
+                              on_apparmor_loaded, r);
     else
         recover_all(r);
 }

@@ -258,6 +258,22 @@ static void references_must_lead_somewhere(void **state)
                    "metadata.annotations['KEY'], spec.nodeName, status.podIP or status.podIPs");
 }
 
+static void annotations_of_profiles_are_checked(void **state)
+{
+#define ANNOTATED(container, value)                                                                \
+    "apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n  annotations:\n"                            \
+    "    container.apparmor.security.beta.kubernetes.io/" container ": " value "\n"                \
+    "spec: {containers: [{name: c, image: i}]}\n"
+    assert_refused(ANNOTATED("d", "unconfined"),
+                   "web.yaml:6:55: metadata.annotations: "
+                   "container.apparmor.security.beta.kubernetes.io/d: there is no container of "
+                   "that name");
+    assert_refused(ANNOTATED("c", "localhost/"),
+                   "web.yaml:6:55: metadata.annotations: "
+                   "container.apparmor.security.beta.kubernetes.io/c must be runtime/default, "
+                   "unconfined or localhost/PROFILE, not \"localhost/\"");
+}
+
 static void duplicates_are_found(void **state)
 {
     assert_refused(POD "  initContainers: [{name: c, image: i}]\n"
@@ -314,6 +330,7 @@ int main(void)
         cmocka_unit_test(impossible_values_are_refused),
         cmocka_unit_test(the_syntax_of_the_file_is_checked_first),
         cmocka_unit_test(references_must_lead_somewhere),
+        cmocka_unit_test(annotations_of_profiles_are_checked),
         cmocka_unit_test(duplicates_are_found),
         cmocka_unit_test(values_that_exclude_each_other_are_refused),
         cmocka_unit_test(a_fault_in_the_last_document_refuses_all),

@@ -200,6 +200,37 @@ static void the_container_wins_over_the_pod(void **state)
     manifests_free(&m);
 }
 
+static void an_annotation_gives_a_profile_too(void **state)
+{
+    static const struct {
+        const char *own, *value;
+        enum profile_type type;
+        const char *reference;
+    } cases[] = {
+        {"{}", "runtime/default", PROFILE_RUNTIME_DEFAULT, NULL},
+        {"{}", "unconfined", PROFILE_UNCONFINED, NULL},
+        {"{}", "localhost/mine", PROFILE_LOCALHOST, "mine"},
+        {"{appArmorProfile: {type: RuntimeDefault}}", "unconfined", PROFILE_RUNTIME_DEFAULT, NULL},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        _cleanup_free_ char *text =
+            xasprintf("apiVersion: v1\nkind: Pod\nmetadata: {name: web, annotations: "
+                      "{container.apparmor.security.beta.kubernetes.io/c: %s}}\nspec:\n"
+                      "  securityContext: {appArmorProfile: {type: Localhost, localhostProfile: "
+                      "pods}}\n"
+                      "  containers: [{name: c, image: i, securityContext: %s}]\n",
+                      cases[i].value, cases[i].own);
+        struct manifests m = parse(text);
+        struct container_plan p = plan(&m, NULL);
+        assert_int_equal(p.config.security.apparmor.type, cases[i].type);
+        assert_true(p.config.security.apparmor.asked);
+        if (cases[i].reference)
+            assert_string_equal(p.config.security.apparmor.localhost_ref, cases[i].reference);
+        container_plan_free(&p);
+        manifests_free(&m);
+    }
+}
+
 static void a_group_alone_takes_the_images_user(void **state)
 {
     struct manifests m = parse(HEAD "  securityContext: {runAsGroup: 6}\n"
@@ -332,6 +363,7 @@ int main(void)
         cmocka_unit_test(one_container_without_limits_makes_the_pod_burstable),
         cmocka_unit_test(defaults_confine),
         cmocka_unit_test(the_container_wins_over_the_pod),
+        cmocka_unit_test(an_annotation_gives_a_profile_too),
         cmocka_unit_test(a_group_alone_takes_the_images_user),
         cmocka_unit_test(run_as_non_root_is_kept),
         cmocka_unit_test(volumes_become_mounts),
