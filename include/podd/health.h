@@ -36,7 +36,8 @@ struct probe_spec {
 enum probe_result { PROBE_UNKNOWN, PROBE_SUCCESS, PROBE_WARNING, PROBE_FAILURE };
 
 struct health;
-struct health *health_new(struct loop *loop, struct pods *pods);
+/* How probes stand is kept in <state>/probe-states. */
+struct health *health_new(struct loop *loop, struct pods *pods, const char *state);
 void health_free(struct health *h);
 
 /* ---- Probes of one container's life
@@ -55,7 +56,7 @@ struct health_events {
                        const char *message, int64_t latency_ns);
 };
 
-/* Counters and schedule of one probe, for status and to go on after a restart of podd. */
+/* How one probe stands. */
 struct probe_state {
     enum probe_result last_result; /* the settled one: what counts */
     int32_t run;                   /* equal outcomes in a row */
@@ -65,14 +66,14 @@ struct probe_state {
     char message[256];
 };
 
-/* Starts probing a running container: specs[kind] is NULL where there is none. `saved` (or NULL)
- * continues earlier counts, one per kind. NULL-safe to detach; the container's exit need not be
- * told: a container that does not run is not probed. */
+/* Starts probing a running container: specs[kind] is NULL where there is none. With `resume` the
+ * counts, results and schedule of an earlier podd go on, if there are any of this container's life;
+ * on_unhealthy is then called again (soon) for a probe that has failed for good. NULL-safe to
+ * detach; the container's exit need not be told: a container that does not run is not probed. */
 struct health_container;
 struct health_container *health_attach(struct health *h, const char *container_id,
                                        const struct probe_spec *const specs[PROBE_KIND_COUNT],
-                                       const struct probe_state *saved,
-                                       const struct health_events *events, void *arg);
+                                       bool resume, const struct health_events *events, void *arg);
 void health_detach(struct health_container *hc);
 bool health_is_ready(const struct health_container *hc);
 bool health_is_started(const struct health_container *hc);

@@ -16,13 +16,23 @@ static const struct probe_way *const ways[] = {
     [PROBE_GRPC] = &probe_way_grpc,
 };
 
-struct health *health_new(struct loop *loop, struct pods *pods)
+static bool container_exists(void *arg, const char *id)
+{
+    const struct health *h = arg;
+
+    return container_find(h->pods, id, NULL) != NULL;
+}
+
+struct health *health_new(struct loop *loop, struct pods *pods, const char *state)
 {
     struct health *h = xnew(struct health);
+    _cleanup_free_ char *path = xasprintf("%s/probe-states", state);
 
     h->loop = loop;
     h->pods = pods;
+    h->opened_at = time_now_ns();
     h->http = http_new(loop);
+    h->table = probe_table_open(path, container_exists, h);
     return h;
 }
 
@@ -31,6 +41,7 @@ void health_free(struct health *h)
     if (!h)
         return;
     http_free(h->http);
+    probe_table_close(h->table);
     free(h);
 }
 

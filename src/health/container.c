@@ -6,9 +6,10 @@
  * gates the others: until it has succeeded they do not run, and its success starts them at once.
  *
  * Attempts start `initial_delay` after the container did, then every `period`, measured from start
- * to start; one that takes longer than a period is followed at once. When podd takes up a container
- * that already ran, the schedule goes on from the last attempt, or from a random point of the
- * period, so that a restart of podd does not probe everything in one moment.
+ * to start; one that takes longer than a period is followed at once. How each probe stands is kept
+ * on disk (table.h), so that the next podd goes on where this one ends: with the same counts, and
+ * at the same points of each period, which also spreads the attempts. Of a container that it knows
+ * nothing about it begins at a random point.
  */
 #include "machine.h"
 #include "private.h"
@@ -22,7 +23,9 @@ struct worker {
     struct machine machine;
     struct timer *timer;
     struct probe_attempt *attempt;
-    int64_t due; /* wall-clock ns of the attempt under way or next */
+    int64_t due;     /* wall-clock ns of the attempt under way or next */
+    size_t slot;     /* in the table */
+    bool tell_again; /* an earlier podd saw it fail for good: what follows may not have happened */
 };
 
 struct health_container {
@@ -84,6 +87,14 @@ static void worker_apply(struct worker *w, enum machine_change change)
                                 w->machine.state.message);
 }
 
+static void worker_keep(const struct worker *w)
+{
+    const struct kept_probe kept = {
+        .on_hold = w->machine.on_hold, .due = w->due, .state = w->machine.state};
+
+    probe_table_put(w->owner->health->table, w->slot, w->owner->id, w->kind, &kept);
+}
+
 static void on_attempt_done(void *arg, enum probe_result result, const char *message,
                             int64_t latency_ns)
 {
@@ -99,6 +110,7 @@ static void on_attempt_done(void *arg, enum probe_result result, const char *mes
     }
     w->due += worker_period_ns(w);
     worker_schedule(w);
+    worker_keep(w);
     if (hc->events.on_attempt)
         hc->events.on_attempt(hc->arg, w->kind, result, message, latency_ns);
     if (change != MACHINE_SAME)
@@ -121,6 +133,11 @@ static void on_due(void *arg)
     /* Its end is told by others; until they detach there is nothing to ask. */
     if (!c || c->state != CONTAINER_RUNNING)
         return;
+    if (w->tell_again) {
+        w->tell_again = false;
+        worker_apply(w, MACHINE_FAILING);
+        return;
+    }
     worker_attempt(w);
 }
 
@@ -128,6 +145,8 @@ static void worker_schedule(struct worker *w)
 {
     int64_t now = time_now_ns();
 
+    if (w->tell_again)
+        timer_start(w->timer, 0);
     if (w->machine.on_hold || (w->kind != PROBE_STARTUP && !w->owner->started))
         return;
     if (w->due < now)
@@ -145,15 +164,17 @@ static int64_t random_below(int64_t limit)
 }
 
 /* When the first attempt is due: after the delay, or in step with what went before. */
-static int64_t first_due(const struct worker *w, const struct container *c, bool resumed)
+static int64_t first_due(const struct worker *w, const struct container *c, bool resume)
 {
     int64_t earliest = c->started_at + (int64_t)w->spec->initial_delay * NS_PER_SEC;
-    int64_t now = time_now_ns();
+    int64_t now = time_now_ns(), period = worker_period_ns(w);
 
-    if (w->machine.state.last_time)
-        return w->machine.state.last_time + worker_period_ns(w);
-    if (resumed && earliest < now)
-        return now + random_below(worker_period_ns(w));
+    if (w->due > now + period + (earliest > now ? earliest - now : 0))
+        return now + random_below(period); /* the clock was set back */
+    if (w->due)
+        return w->due >= now ? w->due : w->due + ((now - w->due) / period + 1) * period;
+    if (resume && earliest < now && c->started_at < w->owner->health->opened_at)
+        return now + random_below(period);
     return earliest;
 }
 
@@ -161,8 +182,9 @@ static int64_t first_due(const struct worker *w, const struct container *c, bool
  * --------------------------------------------------------------------------------------- */
 
 static struct worker *worker_new(struct health_container *hc, enum probe_kind kind,
-                                 const struct probe_spec *spec, const struct probe_state *saved)
+                                 const struct probe_spec *spec, bool resume)
 {
+    struct kept_probe kept;
     struct worker *w = xnew(struct worker);
 
     w->owner = hc;
@@ -170,9 +192,12 @@ static struct worker *worker_new(struct health_container *hc, enum probe_kind ki
     w->spec = probe_spec_copy(spec);
     w->timer = timer_new(hc->health->loop, on_due, w);
     machine_init(&w->machine, kind, spec);
-    if (saved) {
-        w->machine.state = *saved;
-        w->machine.on_hold = kind == PROBE_STARTUP && saved->last_result == PROBE_SUCCESS;
+    bool known = probe_table_claim(hc->health->table, hc->id, kind, &w->slot, &kept);
+    if (known && resume) {
+        w->machine.state = kept.state;
+        w->machine.on_hold = kept.on_hold;
+        w->due = kept.due;
+        w->tell_again = kept.on_hold && kept.state.last_result == PROBE_FAILURE;
     }
     return w;
 }
@@ -189,8 +214,7 @@ static void worker_free(struct worker *w)
 
 struct health_container *health_attach(struct health *h, const char *container_id,
                                        const struct probe_spec *const specs[PROBE_KIND_COUNT],
-                                       const struct probe_state *saved,
-                                       const struct health_events *events, void *arg)
+                                       bool resume, const struct health_events *events, void *arg)
 {
     struct health_container *hc = xnew(struct health_container);
     const struct container *c = container_find(h->pods, container_id, NULL);
@@ -201,7 +225,7 @@ struct health_container *health_attach(struct health *h, const char *container_i
     hc->arg = arg;
     for (int kind = 0; kind < PROBE_KIND_COUNT; kind++)
         if (specs[kind])
-            hc->workers[kind] = worker_new(hc, kind, specs[kind], saved ? &saved[kind] : NULL);
+            hc->workers[kind] = worker_new(hc, kind, specs[kind], resume);
 
     const struct worker *startup = hc->workers[PROBE_STARTUP];
     const struct worker *readiness = hc->workers[PROBE_READINESS];
@@ -211,7 +235,8 @@ struct health_container *health_attach(struct health *h, const char *container_i
     for (int kind = 0; c && kind < PROBE_KIND_COUNT; kind++) {
         struct worker *w = hc->workers[kind];
         if (w) {
-            w->due = first_due(w, c, saved != NULL);
+            w->due = first_due(w, c, resume);
+            worker_keep(w);
             worker_schedule(w);
         }
     }

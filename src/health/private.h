@@ -7,10 +7,14 @@
 #include "podd/health.h"
 #include "podd/http.h"
 
+#include "table.h"
+
 struct health {
     struct loop *loop;
     struct pods *pods;
     struct http *http;
+    struct probe_table *table;
+    int64_t opened_at; /* what started before was started under an earlier podd */
 };
 
 /* ---- A spec of one's own (spec.c) ----------------------------------------------------------- */

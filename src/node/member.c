@@ -67,7 +67,6 @@ void member_clear(struct member *m)
         image_pull_cancel(m->pull);
     termination_clear(&m->last);
     free(m->termination_file);
-    free(m->probed_id);
     free(m->end_message);
     free(m->waiting_message);
     free(m->id);

@@ -100,9 +100,7 @@ struct member {
 
     struct health_container *health;
     struct healthcheck *healthcheck; /* of its image, when the manifest has no probe */
-    char *probed_id; /* the container that `probed` is about, of an earlier podd; NULL: none */
-    struct probe_state probed[PROBE_KIND_COUNT];
-    bool kill; /* a probe or the postStart hook has failed for good */
+    bool kill;                       /* a probe or the postStart hook has failed for good */
     int64_t kill_grace;
     int64_t kill_deadline; /* monotonic ns; 0: the grace has not begun */
 

@@ -12,7 +12,6 @@ static void on_ready(void *arg, bool ready)
     struct member *m = arg;
 
     declared_touch(m->pod);
-    store_save(m->pod); /* so that the next podd need not begin with "not ready" */
 }
 
 static void on_started(void *arg)
@@ -101,10 +100,7 @@ void member_attach_health(struct member *m)
         probe_plan_make(m->spec, p, &env, &plans[kind]);
         specs[kind] = &plans[kind].spec;
     }
-    bool resumed = str_equal(m->probed_id, m->id);
-    m->health = health_attach(m->pod->node->config.health, m->id, specs, resumed ? m->probed : NULL,
-                              &events, m);
-    free(take_ptr(m->probed_id));
+    m->health = health_attach(m->pod->node->config.health, m->id, specs, true, &events, m);
     for (int kind = 0; kind < PROBE_KIND_COUNT; kind++)
         if (specs[kind])
             probe_plan_free(&plans[kind]);

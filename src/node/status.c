@@ -66,6 +66,8 @@ static Podd__V1__ProbeStatus *probe_message(const struct member *m, enum probe_k
     status->latency = state.latency_ns;
     status->attempts = state.attempts;
     status->failures = state.failures;
+    status->run = state.run;
+    status->run_result = probe_result_number(state.run_result);
     return status;
 }
 

@@ -8,7 +8,6 @@
  * ended, and from then on the older one leaves it alone.
  */
 #include "private.h"
-#include "store_probes.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -32,13 +31,8 @@ static char *record_path(const struct declared *d)
 
 static json_t *member_json(const struct member *m)
 {
-    json_t *json =
-        json_pack("{s:I, s:I, s:I}", "attempt", (json_int_t)m->attempt, "crash_delay",
-                  (json_int_t)m->crash.delay_ns, "crash_at", (json_int_t)m->crash.updated_at);
-
-    if (m->id && m->health)
-        json_object_set_new(json, "probes", probes_to_json(m));
-    return json;
+    return json_pack("{s:I, s:I, s:I}", "attempt", (json_int_t)m->attempt, "crash_delay",
+                     (json_int_t)m->crash.delay_ns, "crash_at", (json_int_t)m->crash.updated_at);
 }
 
 /* The pods of this name whose end has not come yet: a restart must not lose sight of them. */
@@ -218,7 +212,6 @@ static void read_members(struct declared *d, const json_t *containers)
         m->attempt = (uint32_t)get_int(saved, "attempt");
         m->crash.delay_ns = get_int(saved, "crash_delay");
         m->crash.updated_at = get_int(saved, "crash_at");
-        probes_from_json(m, json_object_get(saved, "probes"));
     }
 }
 

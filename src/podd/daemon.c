@@ -176,7 +176,7 @@ static int listen_remote(struct daemon *d, struct err *e)
 
 static int open_services(struct daemon *d, struct err *e)
 {
-    d->health = health_new(d->loop, d->pods);
+    d->health = health_new(d->loop, d->pods, d->config->state);
 
     const struct node_config node = {
         .loop = d->loop,

@@ -77,11 +77,41 @@ def test_probes_outlive_a_restart_of_podd(own_podd, end):
     after = probed(own_podd)[0]
     assert after.probes == before.probes and after.ready and after.started
     assert after.status[0].attempts == 1
-    if end == "restart":
-        assert after.status[1].attempts >= before.status[1].attempts
+    assert after.status[1].attempts >= before.status[1].attempts
+    assert after.status[1].run >= before.status[1].run
     wait_until(lambda: probed(own_podd)[0].status[1].attempts > before.status[1].attempts)
     pod.remove()
     assert not probed(own_podd)
+
+
+def test_what_has_failed_for_good_is_not_probed_again_after_a_restart(own_podd):
+    pod = cri.Pod(own_podd)
+    container = pod.start("busybox", ["sleep", "1000"])
+    set_probes(own_podd, container, scheduled(LIVENESS, "false", failure_threshold=2))
+    wait_until(lambda: probed(own_podd)[0].failed)
+    own_podd.kill()
+    own_podd.start()
+    after = probed(own_podd)[0]
+    assert after.failed and after.message.startswith("liveness probe failed")
+    assert after.status[0].attempts == 2
+    # Other probes in their place begin anew.
+    set_probes(own_podd, container, scheduled(LIVENESS, "true"))
+    wait_until(lambda: probed(own_podd)[0].status[0].attempts >= 1)
+    assert not probed(own_podd)[0].failed and probed(own_podd)[0].status[0].failures == 0
+    pod.remove()
+
+
+@pytest.mark.parametrize("clears", [False, True])
+def test_set_probes_answers_when_it_would_outlive_podd(own_podd, clears):
+    pod = cri.Pod(own_podd)
+    container = pod.start("busybox", ["sleep", "1000"])
+    set_probes(own_podd, container, scheduled(READINESS, "true"))
+    if clears:
+        set_probes(own_podd, container)
+    own_podd.kill()
+    own_podd.start()
+    assert [c.container_id for c in probed(own_podd)] == ([] if clears else [container])
+    pod.remove()
 
 
 BAD = {

@@ -169,3 +169,46 @@ def test_an_images_healthcheck_counts_when_the_manifest_has_no_probe(podd, apply
     finally:
         podd.podctl("delete", "pod", "checked", "own", "--grace-period", "0", check=False)
         podd.podctl("image", "rm", "checked:1", check=False)
+
+
+# ---- Restarts of podd -------------------------------------------------------------------------------
+
+
+def declare(podd, document):
+    podd.podctl("apply", "-f", "-", stdin=yaml.safe_dump(document))
+
+
+def probe_of(podd, name):
+    return main(podd, name).probes[0]
+
+
+def test_counts_and_schedule_outlive_podd(own_podd):
+    """Killed right after an attempt, podd goes on with the next one when that is due."""
+    often = {"exec": {"command": ["false"]}, "periodSeconds": 1, "failureThreshold": 1000}
+    declare(own_podd, manifest("often", livenessProbe=often))
+    declare(own_podd, manifest("rare", readinessProbe={**often, "periodSeconds": 60}))
+    wait_until(lambda: main(own_podd, "rare").probes and probe_of(own_podd, "rare").attempts == 1)
+    wait_until(lambda: probe_of(own_podd, "often").attempts >= 3)
+    before, rare = probe_of(own_podd, "often"), probe_of(own_podd, "rare")
+    own_podd.kill()
+    own_podd.start()
+    after = probe_of(own_podd, "often")
+    assert after.attempts >= before.attempts and after.failures >= before.failures
+    assert after.run >= before.run and after.run_result == FAILURE
+    wait_until(lambda: probe_of(own_podd, "often").run >= before.run + 2)
+    assert probe_of(own_podd, "rare") == rare
+    assert main(own_podd, "often").restart_count == 0
+
+
+def test_a_container_that_was_to_be_killed_is_killed_by_the_next_podd(own_podd):
+    document = manifest("stuck", livenessProbe={
+        "exec": {"command": ["false"]}, "periodSeconds": 1, "failureThreshold": 1,
+        "terminationGracePeriodSeconds": 3})
+    document["spec"]["containers"][0]["command"] = ["sh", "-c", "trap '' TERM; while true; do sleep 1; done"]
+    declare(own_podd, document)
+    wait_until(lambda: any(e.reason == "Killing" for e in own_podd.api.ListEvents(
+        podd_pb2.ListEventsRequest(pod="stuck"))))
+    own_podd.kill()
+    own_podd.start()
+    assert main(own_podd, "stuck").restart_count == 0
+    wait_until(lambda: main(own_podd, "stuck").restart_count == 1, 20, "a restart")
