@@ -18,7 +18,8 @@
 
 struct net_config {
     const char *bridge;               /* "podd0" */
-    const char *pools[NET_POOLS_MAX]; /* CIDRs; the first address of each is the bridge's */
+    const char *pools[NET_POOLS_MAX]; /* CIDRs; the first address of each is the bridge's. Those
+                                       * that net_set_pools() was given since the last boot win */
     size_t n_pools;
     unsigned mtu;          /* 0: that of the uplink (route to the default gateway), else 1500 */
     const char *state_dir; /* <state>/net, made 0700 */

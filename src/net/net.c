@@ -6,6 +6,10 @@
  * transaction, so that no packet sees half of it, and once the caller knows which sandboxes live,
  * leases, published ports and links of all others are given back.
  *
+ * Pools that a master gave (net_set_pools) are in the file `pools`: a kubelet tells the pod CIDR
+ * once, and does not know when podd starts again. Until a reboot they count instead of the
+ * configuration's.
+ *
  * One podd per state directory, by a lock on it, and one per bridge, by the bridge's alias.
  */
 #include <fcntl.h>
@@ -13,6 +17,9 @@
 
 #include "conntrack.h"
 #include "room.h"
+
+static const char pools_file[] = "pools";
+enum { POOLS_FILE_MAX = 4096 };
 
 /* ---- Opening --------------------------------------------------------------------------------- */
 
@@ -69,22 +76,61 @@ static int apply_pools(struct net *n, const struct cidr *pools, size_t count, st
     return rules_sync(&n->rules, &n->nft, ports, n_ports, e);
 }
 
+/* One CIDR a line. */
+static int read_given_pools(struct net *n, struct cidr *pools, size_t *count, struct err *e)
+{
+    _cleanup_bytes_ struct bytes text = {0};
+    _cleanup_strv_ char **lines = NULL;
+    char *rest;
+
+    if (faccessat(n->state_fd, pools_file, F_OK, 0) < 0)
+        return 0;
+    if (file_read(n->state_fd, pools_file, POOLS_FILE_MAX, &text, e) < 0)
+        return -1;
+    rest = (char *)text.data;
+    for (char *line; (line = strsep(&rest, "\n"));) {
+        if (*line)
+            strv_push(&lines, line);
+    }
+    if (parse_pools((const char *const *)lines, strv_len(lines), pools, e) < 0)
+        return err_wrap(e, "%s/%s (remove it to use the configured pools)", n->state_dir,
+                        pools_file);
+    *count = strv_len(lines);
+    log_info("net", n->bridge, "using the pools that a master gave (%s/%s)", n->state_dir,
+             pools_file);
+    return 0;
+}
+
+static int write_given_pools(struct net *n, const struct cidr *pools, size_t count, struct err *e)
+{
+    _cleanup_strbuf_ struct strbuf text = {0};
+
+    for (size_t i = 0; i < count; i++) {
+        char line[IP_TEXT_SIZE + 4];
+        cidr_format(&pools[i], line);
+        strbuf_addf(&text, "%s\n", line);
+    }
+    return file_write_atomic(n->state_fd, pools_file, text.data, text.len, 0600, false, e);
+}
+
 static int start(struct net *n, const struct net_config *config, struct err *e)
 {
     struct cidr pools[NET_POOLS_MAX];
+    size_t n_pools = config->n_pools;
 
     if (check_bridge_name(config->bridge, e) < 0 ||
-        parse_pools(config->pools, config->n_pools, pools, e) < 0 || open_state(n, e) < 0)
+        parse_pools(config->pools, n_pools, pools, e) < 0 || open_state(n, e) < 0 ||
+        read_given_pools(n, pools, &n_pools, e) < 0)
         return -1;
     rules_init(&n->rules, config->bridge);
     memcpy(n->bridge, config->bridge, strlen(config->bridge) + 1);
     if (ipam_open(&n->ipam, n->state_fd, e) < 0 ||
-        ipam_set_pools(&n->ipam, pools, config->n_pools, e) < 0 ||
+        ipam_set_pools(&n->ipam, pools, n_pools, e) < 0 ||
         ports_open(&n->ports, n->state_fd, e) < 0)
         return -1;
     if (rtnl_open(&n->rtnl, e) < 0 || nft_open(&n->nft, e) < 0 || nft_open(&n->status_nft, e) < 0)
         return -1;
-    if (apply_pools(n, pools, config->n_pools, e) < 0)
+    if (apply_pools(n, pools, n_pools, e) < 0)
         return -1;
     n->sweep = sweep_new(n);
     if (watch_new(n, &n->watch, e) < 0)
@@ -231,7 +277,7 @@ int net_reconcile(struct net *n, char *const *live_sandbox_ids, size_t count, st
 
 static int remove_files(struct net *n, struct err *e)
 {
-    static const char *const names[] = {"leases", "ports", "cursors"};
+    static const char *const names[] = {"leases", "ports", "cursors", pools_file};
 
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
         if (tree_remove(n->state_fd, names[i], e) < 0)
@@ -296,7 +342,8 @@ static int change_pools(struct net *n, const struct pools_job *p, struct err *e)
         before[i] = n->ipam.pools[i].cidr;
     if (ipam_set_pools(&n->ipam, p->pools, p->count, e) < 0)
         return -1;
-    if (apply_pools(n, p->pools, p->count, e) == 0)
+    if (apply_pools(n, p->pools, p->count, e) == 0 &&
+        write_given_pools(n, p->pools, p->count, e) == 0)
         return 0;
     _cleanup_err_ struct err second = ERR_INIT;
     if (ipam_set_pools(&n->ipam, before, n_before, &second) < 0 ||

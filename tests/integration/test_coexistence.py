@@ -226,11 +226,10 @@ def assert_works(street, ways):
     assert not [way for way in ways if not works(street, way)]
 
 
-@pytest.mark.vm
 @pytest.mark.parametrize("rules, ipt, ways", [
     (KUBE_PROXY_IPTABLES, "iptables", PODD + SERVICES),
     (KUBE_PROXY_IPTABLES, "iptables-legacy", PODD + SERVICES),
-    (KUBE_PROXY_NFTABLES, "", PODD + SERVICES),
+    pytest.param(KUBE_PROXY_NFTABLES, "", PODD + SERVICES, marks=pytest.mark.vm),
     (FIREWALLD, "", PODD),
 ], ids=["kube-proxy-iptables", "kube-proxy-iptables-legacy", "kube-proxy-nftables", "firewalld"])
 def test_all_ways_work_beside(podd, street, rules, ipt, ways):
@@ -251,8 +250,7 @@ def wait_for_warning(podd, there=True):
                       and network_condition(podd), 20, "what podd says")
 
 
-@pytest.mark.vm
-@pytest.mark.parametrize("ipt", ["iptables", "iptables-legacy"])
+@pytest.mark.parametrize("ipt", [pytest.param("iptables", marks=pytest.mark.vm), "iptables-legacy"])
 def test_docker_that_drops_is_told_and_what_is_told_helps(podd, street, ipt):
     sh(DOCKER.format(ipt=ipt))
     before = theirs()
@@ -270,7 +268,6 @@ def test_docker_that_drops_is_told_and_what_is_told_helps(podd, street, ipt):
     wait_for_warning(podd, False)
 
 
-@pytest.mark.vm
 def test_a_policy_of_an_administrator_is_told_unless_it_knows_podd(podd, street):
     chain = ("nft add table inet admin; nft add chain inet admin f "
              "'{ type filter hook forward priority 0; policy drop; }'")
@@ -286,7 +283,6 @@ def test_a_policy_of_an_administrator_is_told_unless_it_knows_podd(podd, street)
     wait_for_warning(podd, False)
 
 
-@pytest.mark.vm
 def test_a_drop_of_the_administrator_stays_a_drop(podd, street):
     rules = "nft {} rule inet podd-podd0"
     sh(f"{rules.format('add')} user iifname up0 tcp dport {PORT} drop")

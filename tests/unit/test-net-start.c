@@ -1,6 +1,12 @@
 /* Opening the room: what it refuses, what it adopts, what it finds after a crash. */
 #include "net-fixture.h"
 
+#include <libnftnl/chain.h>
+#include <linux/netfilter/nf_tables.h>
+
+#include "../../src/net/nft.h"
+
+#include <sys/file.h>
 #include <sys/wait.h>
 
 static const char *const pools[] = {"10.85.0.0/16", "fd00:85::/64"};
@@ -46,10 +52,21 @@ static int tear_down(void **state)
                   "nft flush ruleset");
 }
 
+/* Until what was under way in the background is finished, and the directory is free. */
 static void close_room(struct fixture *f)
 {
+    char path[128];
+
     net_close(f->net);
     f->net = NULL;
+    snprintf(path, sizeof(path), "%s/lock", f->state);
+    for (int i = 0; i < 400; i++) {
+        _cleanup_close_ int fd = open(path, O_RDWR | O_CLOEXEC);
+        if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) == 0)
+            return;
+        linger(f, 5);
+    }
+    fail_msg("%s is still locked", path);
 }
 
 /* ---- Refusals -------------------------------------------------------------------------------- */
@@ -336,14 +353,57 @@ static void other_pools_are_for_new_pods_and_old_ones_go_on(void **state)
     assert_string_equal(seen, "192.0.2.1");
     /* Started again with the new pools, the old one is kept for the pod, and goes with it. */
     close_room(f);
-    assert_ok(open_room(f, "podd0", next, 1, e));
+    assert_ok(open_room(f, "podd0", pools, 1, e)); /* the configuration's, which do not count */
     assert_true(reaches(ns[2], 80, ns[0], "192.0.2.9", 80, SOCK_STREAM, seen));
     assert_settled(f, detach(f, "aaaaaaaaaaaa"));
     close_room(f);
-    assert_ok(open_room(f, "podd0", next, 1, e));
+    assert_ok(open_room(f, "podd0", pools, 1, e));
+    int another = netns_new();
+    assert_settled(f, attach(f, "cccccccccccc", another, NULL, 0));
+    assert_string_equal(f->last.text[0], "10.200.3.3");
+    close(another);
     run("! ip -o addr show dev podd0 | grep -q 10.85");
     run("ip link del uplink0");
     close_all(ns, 3);
+}
+
+static void a_broken_file_of_given_pools_is_told(void **state)
+{
+    struct fixture *f = *state;
+    char command[128];
+
+    assert_int_equal(mkdir(f->state, 0700) < 0 ? errno : 0, EEXIST);
+    snprintf(command, sizeof(command), "echo 10.0.0.0/99 > %s/pools", f->state);
+    run(command);
+    assert_error(open_room(f, "podd0", pools, 1, e), ERR_INVALID_ARGUMENT,
+                 "/pools (remove it to use the configured pools): address pool: 10.0.0.0/99");
+}
+
+/* What another kernel would do: a chain of a type that this one does not know. */
+static void a_missing_part_of_the_kernel_is_named(void **state)
+{
+    struct nftnl_chain *c = nftnl_chain_alloc();
+    struct nft_batch b;
+    struct nft nft;
+
+    (void)state;
+    assert_ok(nft_open(&nft, e));
+    run("nft add table inet podd-none");
+    nft_batch_init(&b, &nft);
+    nftnl_chain_set_str(c, NFTNL_CHAIN_TABLE, "podd-none");
+    nftnl_chain_set_str(c, NFTNL_CHAIN_NAME, "x");
+    nftnl_chain_set_str(c, NFTNL_CHAIN_TYPE, "none");
+    nftnl_chain_set_u32(c, NFTNL_CHAIN_HOOKNUM, 0);
+    nftnl_chain_set_s32(c, NFTNL_CHAIN_PRIO, 0);
+    nftnl_chain_nlmsg_build_payload(
+        nft_batch_message(&b, NFT_MSG_NEWCHAIN, NLM_F_CREATE, "make a chain of that type"), c);
+    nft_batch_next(&b);
+    nftnl_chain_free(c);
+    assert_error(nft_batch_commit(&b, &nft, e), ERR_FAILED_PRECONDITION,
+                 "this kernel's nf_tables cannot make a chain of that type");
+    nft_batch_clear(&b);
+    nft_close(&nft);
+    run("nft delete table inet podd-none");
 }
 
 static void the_mtu_is_that_of_the_uplink(void **state)
@@ -442,6 +502,8 @@ int main(void)
         room_test(a_kill_at_any_moment_leaks_nothing),
         room_test(destroying_leaves_nothing),
         room_test(other_pools_are_for_new_pods_and_old_ones_go_on),
+        room_test(a_broken_file_of_given_pools_is_told),
+        room_test(a_missing_part_of_the_kernel_is_named),
         room_test(the_mtu_is_that_of_the_uplink),
         room_test(the_status_says_what_is_wrong),
         room_test(router_advertisements_of_the_uplink_go_on_being_accepted),

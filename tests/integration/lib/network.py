@@ -2,6 +2,7 @@
 import contextlib
 import json
 import os
+import signal
 import socket
 import threading
 import time
@@ -104,3 +105,16 @@ def pour(server, namespace, to, port, seconds=1.5, warm_up=0.5):
             time.sleep(0.002)
         accepted.close()
         return count * 8 / seconds
+
+
+def links():
+    """Names of this namespace's links."""
+    return {name for _, name in socket.if_nameindex()}
+
+
+def kill_shim_of(namespace):
+    """SIGKILLs the shim whose container's process gave the path of the namespace."""
+    pid = namespace.split("/")[2]
+    with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
+        shim = int(f.read().rpartition(")")[2].split()[1])
+    os.kill(shim, signal.SIGKILL)
