@@ -145,6 +145,7 @@ static const struct field spec_fields[] = {
     REFUSED("runtimeClassName", "podd is the only runtime"),
     REFUSED("schedulerName", NO_SCHEDULER),
     REFUSED("schedulingGates", NO_SCHEDULER),
+    REFUSED("schedulingGroup", NO_SCHEDULER),
     OBJECT("securityContext", security, pod_security_type),
     REFUSED("serviceAccount", "podd has no service accounts"),
     REFUSED("serviceAccountName", "podd has no service accounts"),
