@@ -43,6 +43,8 @@ static grpc_channel *create_channel(const char *address, bool local, int fd)
         int_arg(GRPC_ARG_ENABLE_RETRIES, 0),
         int_arg(GRPC_ARG_ENABLE_CHANNELZ, 0),
         int_arg(GRPC_ARG_HTTP2_BDP_PROBE, 0),
+        /* Long lists come in one go, not in rounds of 64 KiB that wait for our word in between. */
+        int_arg(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 4 << 20),
         int_arg(GRPC_ARG_KEEPALIVE_TIME_MS, INT32_MAX),
         int_arg(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1),
         /* A server that restarts is back within a second. */

@@ -7,9 +7,10 @@
  *
  * Makes N pods and, spread over them, N containers, of which all but --running have exited. Then it
  * measures lists and statuses one after the other, plays a kubelet that polls once a second and
- * says what that costs the daemon, and removes everything. With --pause-at it makes FILE when the
- * measuring starts and waits until somebody has removed it, so that strace can be attached. The
- * image must be known or in a registry that the runtime reaches, and have a shell.
+ * says what that costs the daemon, and removes everything. With --pause-at it makes FILE when lists
+ * and statuses are about to be measured, and again when they have been, and waits each time until
+ * somebody has removed it: so strace can see just that. The image must be known or in a registry
+ * that the runtime reaches, and have a shell.
  */
 #include "podd/base.h"
 #include "podd/rpc.h"
@@ -390,6 +391,7 @@ int main(int argc, char **argv)
     make_all(&b);
     wait_for_observer(&b);
     measure_calls(&b);
+    wait_for_observer(&b);
     measure_poll(&b);
     remove_all(&b);
     for (size_t i = 0; i < b.n_ids; i++)

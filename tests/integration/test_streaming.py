@@ -54,6 +54,10 @@ def descriptors(podd):
     return len(os.listdir(f"/proc/{podd.process.pid}/fd"))
 
 
+def thread_count(podd):
+    return len(os.listdir(f"/proc/{podd.process.pid}/task"))
+
+
 def resident_kib(podd):
     with open(f"/proc/{podd.process.pid}/status", encoding="utf-8") as f:
         return next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
@@ -351,8 +355,9 @@ def test_a_hundred_sessions_at_once(podd, container):
 
 @pytest.mark.slow
 def test_a_thousand_sessions_at_once(podd, container):
-    before = descriptors(podd)
+    before, threads = descriptors(podd), thread_count(podd)
     sessions = [open_exec(podd, container, "cat", stdin=True) for _ in range(1000)]
+    assert thread_count(podd) <= threads + 8, "sessions live on the event loop"
     for number, session in enumerate(sessions):
         session.send(session.stdin, b"%d" % number, fin=True)
     for number, session in enumerate(sessions):
@@ -360,6 +365,7 @@ def test_a_thousand_sessions_at_once(podd, container):
         assert session.stdout.data == b"%d" % number
         session.close()
     wait_until(lambda: descriptors(podd) <= before + 8, what="closed descriptors")
+    assert commands(podd, container) == ["sleep 1000"]
 
 
 @pytest.mark.slow
@@ -382,11 +388,12 @@ def test_thousands_of_clients_that_are_cut_off_leave_nothing(podd, container):
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         list(pool.map(cut, range(500)))
         wait_until(lambda: commands(podd, container) == ["sleep 1000"])
-        before, memory = descriptors(podd), resident_kib(podd)
+        before, memory, threads = descriptors(podd), resident_kib(podd), thread_count(podd)
         list(pool.map(cut, range(3000)))
     wait_until(lambda: commands(podd, container) == ["sleep 1000"], timeout=30)
     wait_until(lambda: descriptors(podd) <= before, what="closed descriptors")
     assert resident_kib(podd) < memory + 4096
+    assert thread_count(podd) <= threads + 8
 
 
 @pytest.mark.parametrize("broken", [
