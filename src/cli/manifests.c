@@ -13,7 +13,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MANIFEST_MAX (50u << 20)
+/* What podd takes: of one file, and of all in one request. */
+#define MANIFEST_MAX ((size_t)YAML_MAX_SIZE)
+#define MANIFESTS_MAX ((size_t)15 << 20)
 
 static int read_stdin(struct bytes *ret, struct err *e)
 {
@@ -28,8 +30,10 @@ static int read_stdin(struct bytes *ret, struct err *e)
     if (got < 0 || len > MANIFEST_MAX) {
         free(data);
         return got < 0 ? err_errno(e, (int)got, "read standard input")
-                       : err_set(e, ERR_INVALID_ARGUMENT, "standard input is longer than %u MiB",
-                                 MANIFEST_MAX >> 20);
+                       : err_set(e, ERR_INVALID_ARGUMENT,
+                                 "standard input is longer than %zu bytes, the most "
+                                 "that podd takes of one file; split it",
+                                 MANIFEST_MAX);
     }
     *ret = (struct bytes){(uint8_t *)data, len};
     return 0;
@@ -89,7 +93,7 @@ static int read_one(const char *file, Podd__V1__ManifestFile *to, struct err *e)
 
 static int read_all(char **files, Podd__V1__ApplyRequest *request, struct err *e)
 {
-    size_t n = strv_len(files);
+    size_t n = strv_len(files), total = 0;
 
     request->files = xcalloc(n, sizeof(*request->files));
     for (; request->n_files < n; request->n_files++) {
@@ -97,6 +101,14 @@ static int read_all(char **files, Podd__V1__ApplyRequest *request, struct err *e
         if (read_one(files[request->n_files], request->files[request->n_files], e) < 0) {
             free(request->files[request->n_files]);
             return -1;
+        }
+        total += request->files[request->n_files]->manifest.len;
+        if (total > MANIFESTS_MAX) {
+            request->n_files++;
+            return err_set(e, ERR_INVALID_ARGUMENT,
+                           "up to %s the files are %zu bytes, more than podd takes at once; apply "
+                           "them in parts",
+                           files[request->n_files - 1], total);
         }
     }
     return 0;
