@@ -4,9 +4,16 @@
  */
 #include "private.h"
 
+/* Small requests need one small block; a list of thousands needs few large ones, instead of several
+ * pieces of the heap for each of its items. */
+#define BLOCK_FIRST 1024
+#define BLOCK_LARGEST (64 << 10)
+#define ALIGNMENT 16
+
 struct arena_block {
     struct arena_block *next;
-    char data[] __attribute__((aligned(16)));
+    size_t size, used;
+    char data[] __attribute__((aligned(ALIGNMENT)));
 };
 
 /* The layout that protobuf-c gives every map<string, string> entry. */
@@ -15,13 +22,33 @@ struct map_entry {
     char *key, *value;
 };
 
+static struct arena_block *add_block(struct arena *a, size_t needed)
+{
+    size_t size = a->blocks ? 2 * a->blocks->size : BLOCK_FIRST;
+
+    if (size > BLOCK_LARGEST)
+        size = BLOCK_LARGEST;
+    if (size < needed)
+        size = needed;
+    struct arena_block *block = xcalloc(1, sizeof(*block) + size);
+    block->next = a->blocks;
+    block->size = size;
+    a->blocks = block;
+    return block;
+}
+
 void *arena_alloc(struct arena *a, size_t size)
 {
-    struct arena_block *block = xcalloc(1, sizeof(*block) + size);
+    size_t needed = (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    struct arena_block *block = a->blocks;
 
-    block->next = a->blocks;
-    a->blocks = block;
-    return block->data;
+    if (needed < size)
+        abort(); /* more than there can be */
+    if (!block || block->size - block->used < needed)
+        block = add_block(a, needed);
+    void *place = block->data + block->used;
+    block->used += needed;
+    return place;
 }
 
 char *arena_printf(struct arena *a, const char *fmt, ...)
