@@ -1,16 +1,16 @@
 /*
  * cri-scale.c - what lists and statuses cost on a node with thousands of containers.
  *
- *   cri-scale [--image REF] [--pods N] [--containers N] [--running N] [--workers N] [--poll
- * SECONDS]
- *             [--pause-at FILE] SOCKET
+ *   cri-scale [--image REF] [--pods N] [--containers N] [--running N] [--workers N]
+ *             [--poll SECONDS] [--only-create] [--pause-at FILE] SOCKET
  *
- * Makes N pods and, spread over them, N containers, of which all but --running have exited. Then it
- * measures lists and statuses one after the other, plays a kubelet that polls once a second and
- * says what that costs the daemon, and removes everything. With --pause-at it makes FILE when lists
- * and statuses are about to be measured, and again when they have been, and waits each time until
- * somebody has removed it: so strace can see just that. The image must be known or in a registry
- * that the runtime reaches, and have a shell.
+ * Makes N pods and, spread over them, N containers, of which all but --running have exited (with
+ * --only-create they are never started, which is quicker for very many). Then it measures lists and
+ * statuses one after the other, plays a kubelet that polls once a second and says what that costs
+ * the daemon, and removes everything. With --pause-at it makes FILE when lists and statuses are
+ * about to be measured, and again when they have been, and waits each time until somebody has
+ * removed it: so strace can see just that. The image must be known or in a registry that the
+ * runtime reaches, and have a shell.
  */
 #include "podd/base.h"
 #include "podd/rpc.h"
@@ -20,6 +20,7 @@
 #include "samples.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -34,6 +35,7 @@ struct bench {
     pid_t daemon;
     const char *image, *pause_at;
     uint64_t n_pods, n_containers, n_running, n_workers, poll_s;
+    bool only_create;
     struct pod *pods;
     uint64_t next, done;
     char **containers; /* their ids, in the order of their starts */
@@ -66,12 +68,19 @@ static void ask(struct work *w, const char *method, const ProtobufCMessage *requ
 
 static void make_container(struct work *w);
 
+static void container_made(struct work *w);
+
 static void on_started(void *arg, const ProtobufCMessage *response, const struct err *e)
 {
     struct work *w = arg;
 
     if (e->code != ERR_OK)
         die("StartContainer", e);
+    container_made(w);
+}
+
+static void container_made(struct work *w)
+{
     *(char **)array_push(&w->bench->containers, &w->bench->n_ids, sizeof(char *)) =
         xstrdup(w->pod->container_id);
     w->first++;
@@ -89,7 +98,10 @@ static void on_created(void *arg, const ProtobufCMessage *response, const struct
     snprintf(w->pod->container_id, sizeof(w->pod->container_id), "%s",
              ((const Runtime__V1__CreateContainerResponse *)response)->container_id);
     start.container_id = w->pod->container_id;
-    ask(w, "StartContainer", &start.base, on_started);
+    if (w->bench->only_create)
+        container_made(w);
+    else
+        ask(w, "StartContainer", &start.base, on_started);
 }
 
 static void make_container(struct work *w)
@@ -355,7 +367,9 @@ static const char *parse(struct bench *b, int argc, char **argv)
         const char **text = str_equal(argv[i], "--image")      ? &b->image
                             : str_equal(argv[i], "--pause-at") ? &b->pause_at
                                                                : NULL;
-        if (number && i + 1 < argc && parse_uint(argv[i + 1], 1000000, number) == 0)
+        if (str_equal(argv[i], "--only-create"))
+            b->only_create = true;
+        else if (number && i + 1 < argc && parse_uint(argv[i + 1], 1000000, number) == 0)
             i++;
         else if (text && i + 1 < argc)
             *text = argv[++i];
@@ -379,10 +393,15 @@ int main(int argc, char **argv)
 
     if (!socket) {
         fputs("usage: cri-scale [--image REF] [--pods N] [--containers N] [--running N] "
-              "[--workers N] [--poll SECONDS] [--pause-at FILE] SOCKET\n",
+              "[--workers N] [--poll SECONDS] [--only-create] [--pause-at FILE] SOCKET\n",
               stderr);
         return 2;
     }
+    /* Memory for long answers is kept: giving it back and faulting it in again would be measured.
+     */
+    mallopt(M_ARENA_MAX, 1);
+    mallopt(M_TRIM_THRESHOLD, INT32_MAX);
+    mallopt(M_MMAP_THRESHOLD, 32 << 20);
     _cleanup_free_ char *address = xasprintf("unix://%s", socket);
     b.loop = loop_new();
     b.client = rpc_client_new(b.loop, address);

@@ -314,6 +314,7 @@ def test_the_nodes_ipc_namespace_brings_its_shared_memory(podd, no_leaks):
         pod.remove()
 
 
+@pytest.mark.vm
 def test_the_process_namespace_of_another_container(podd, pod, no_leaks):
     target = pod.start("busybox", ["sleep", "4711"])
     other = Pod(podd)
@@ -372,6 +373,7 @@ def test_removals_and_starts_at_once_do_not_harm(podd, pod):
         assert container not in containers(podd)
 
 
+@pytest.mark.vm
 def test_nothing_of_a_container_outlives_its_first_process(podd, no_leaks):
     """In a shared PID namespace nothing but podd ends them: children, and what exec began."""
     pod = Pod(podd, linux=cri.LinuxPodSandboxConfig())
@@ -424,6 +426,7 @@ def test_an_exited_container_keeps_its_status_without_pod_and_image(podd, no_lea
     pod.remove()
 
 
+@pytest.mark.vm
 def test_limits_change_only_as_far_as_they_are_told(podd, pod):
     def update(container, **fields):
         podd.runtime.UpdateContainerResources(cri.UpdateContainerResourcesRequest(
@@ -523,6 +526,7 @@ def test_the_old_seccomp_field_still_counts(podd, pod, path, mode):
     assert read_log(wait_exited(podd, container).log_path)["stdout"].split() == [b"Seccomp:", b"%d" % mode]
 
 
+@pytest.mark.vm
 def test_mounts_of_every_kind(podd, pod, tmp_path):
     """Parents before children whatever their order; links on the node followed, links in the image
     not out of it; files, and fifos."""
