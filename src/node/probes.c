@@ -22,10 +22,19 @@ static void on_started(void *arg)
     declared_kick(m->pod);
 }
 
+/* In a pod that is being deleted only readiness still counts: its containers are ended anyway, with
+ * the grace of the deletion. */
+static bool counts(const struct member *m, enum probe_kind kind)
+{
+    return !m->pod->deleting || kind == PROBE_READINESS;
+}
+
 static void on_unhealthy(void *arg, enum probe_kind kind, int64_t grace, const char *message)
 {
     struct member *m = arg;
 
+    if (!counts(m, kind))
+        return;
     m->kill = true;
     m->kill_grace = grace;
     m->due = 0;
@@ -42,6 +51,8 @@ static void on_attempt(void *arg, enum probe_kind kind, enum probe_result result
 {
     struct member *m = arg;
 
+    if (!counts(m, kind))
+        return;
     switch (result) {
     case PROBE_SUCCESS:
         break;
