@@ -35,7 +35,6 @@ struct search {
     uint8_t *families;          /* NFPROTO_* of each, owned */
     size_t count, n_families;
     char **docker_tables; /* strv: tables of family ip and ip6 with the chain DOCKER-USER */
-    uint8_t docker_family;
     bool named;
     char **sets; /* strv: of the table that is looked at */
 };
