@@ -159,6 +159,8 @@ def test_addresses_come_in_the_order_of_the_pools(busybox_tar, outside, pools, b
             far, node = ("2001:db8::2", "2001:db8::1") if ":" in ip else ("192.0.2.2", "192.0.2.1")
             with listen(named(outside), 80, wildcard) as server:
                 assert converse(server, place, far, 80) == node  # masqueraded
+        one.remove()  # at once; podd's end would wait for what its processes do not heed
+        two.remove()
     finally:
         podd.close()
     assert leaks.wait_clean(before, daemon.BUILD) == {}
