@@ -70,6 +70,20 @@ void rpc_server_free(struct rpc_server *s);
 void rpc_server_add_health(struct rpc_server *s);
 void rpc_server_set_health(struct rpc_server *s, const char *service, bool serving);
 
+/* What became of the calls that reached a handler, and how long unary ones took from there. Calls
+ * that were refused before it (roles, broken requests, no such method) are not in here. */
+#define RPC_DURATION_BOUNDS 9
+extern const double rpc_duration_bounds[RPC_DURATION_BOUNDS]; /* seconds, rising */
+struct rpc_counts {
+    uint64_t by_code[ERR_UNAUTHENTICATED + 1];
+    uint64_t by_duration[RPC_DURATION_BOUNDS + 1]; /* the last: longer than all bounds */
+    int64_t total_ns;                              /* of what is in by_duration */
+};
+/* Calls fn for every method, in no order. */
+void rpc_server_counts(struct rpc_server *s,
+                       void (*fn)(void *arg, const char *path, const struct rpc_counts *counts),
+                       void *arg);
+
 /* Answers a unary call and consumes it. The response is packed before return. */
 void rpc_reply(struct rpc_call *call, const ProtobufCMessage *response);
 /* Ends any call with a status, a stream after what it has taken. err_code is the gRPC code; the

@@ -17,6 +17,7 @@
 #include "podd/runtime.h"
 #include "podd/shim.h"
 
+#include "metrics.h"
 #include "notify.h"
 #include "paths.h"
 
@@ -40,6 +41,7 @@ struct daemon {
     struct health *health;
     struct node *node;
     struct cri *cri;
+    struct metrics *metrics; /* NULL also where nobody asked for them */
     bool systemd_cgroups;
     bool stopping;
 };
@@ -216,6 +218,9 @@ static int open_services(struct daemon *d, struct err *e)
     rpc_server_add_health(d->server);
     if (d->config->listen.address && listen_remote(d, e) < 0)
         return -1;
+    if (d->config->metrics.address &&
+        metrics_open(d->loop, d->pods, d->server, d->config->metrics.address, &d->metrics, e) < 0)
+        return -1;
     return rpc_server_start(d->server, e);
 }
 
@@ -237,6 +242,7 @@ static int daemon_open(struct daemon *d, struct err *e)
 
 static void daemon_close(struct daemon *d)
 {
+    metrics_close(d->metrics);
     if (d->cri)
         cri_close(d->cri);
     if (d->node)

@@ -48,6 +48,7 @@ struct rpc_call {
 
     /* The loop's. */
     ProtobufCMessage *request;
+    int64_t started; /* monotonic: when the handler was called */
     bool open;
     bool consumed;
     bool cancelled;
@@ -283,6 +284,7 @@ static void deliver_start(struct rpc_op *op)
 {
     struct rpc_call *call = container_of(op, struct rpc_call, start);
 
+    call->started = time_mono_ns();
     call->row->handler(call, call->request, call->row->ctx);
     call_unref(call);
 }
@@ -381,13 +383,33 @@ void call_request(struct rpc_server *s)
 
 /* ---- What handlers use ----------------------------------------------------------------------- */
 
-static void consume(struct rpc_call *call)
+const double rpc_duration_bounds[RPC_DURATION_BOUNDS] = {0.001, 0.005, 0.01, 0.05, 0.1,
+                                                         0.5,   1,     5,    30};
+
+static void count(const struct rpc_call *call, enum err_code code)
+{
+    struct rpc_counts *counts = call->row->counts;
+    int64_t took = time_mono_ns() - call->started;
+    size_t i = 0;
+
+    if (code < ARRAY_SIZE(counts->by_code))
+        counts->by_code[code]++;
+    if (call->row->streaming)
+        return;
+    while (i < RPC_DURATION_BOUNDS && (double)took > rpc_duration_bounds[i] * NS_PER_SEC)
+        i++;
+    counts->by_duration[i]++;
+    counts->total_ns += took;
+}
+
+static void consume(struct rpc_call *call, enum err_code code)
 {
     if (call->consumed) {
         log_error("rpc", call->row->path, "a call was answered twice");
         abort();
     }
     call->consumed = true;
+    count(call, code);
     call->on_cancel = NULL;
     call->on_writable = NULL;
 }
@@ -415,7 +437,7 @@ void rpc_reply(struct rpc_call *call, const ProtobufCMessage *response)
     const struct err none = ERR_INIT;
 
     expect_streaming(call, false);
-    consume(call);
+    consume(call, ERR_OK);
     if (call->open) {
         call->sending = outgoing_new(response);
         send_end(call, &none);
@@ -425,7 +447,7 @@ void rpc_reply(struct rpc_call *call, const ProtobufCMessage *response)
 
 void rpc_fail(struct rpc_call *call, const struct err *e)
 {
-    consume(call);
+    consume(call, e->code == ERR_OK ? ERR_INTERNAL : e->code);
     if (e->code == ERR_OK)
         err_set(&call->status, ERR_INTERNAL, "%s failed without saying why", call->row->path);
     else
@@ -437,7 +459,7 @@ void rpc_fail(struct rpc_call *call, const struct err *e)
 void rpc_finish(struct rpc_call *call)
 {
     expect_streaming(call, true);
-    consume(call);
+    consume(call, ERR_OK);
     send_next(call);
     call_unref(call);
 }

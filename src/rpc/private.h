@@ -79,13 +79,14 @@ void unix_socket_unlink(const char *path, dev_t dev, ino_t ino);
 
 /* ---- server.c -------------------------------------------------------------------------------- */
 
-/* What a path leads to. Constant once the server has started. */
+/* What a path leads to. Constant once the server has started, but for the counts behind it. */
 struct rpc_row {
     char *path;
     const ProtobufCMethodDescriptor *method;
     rpc_handler_fn *handler; /* NULL: known but not made */
     bool streaming, reads;
     void *ctx;
+    struct rpc_counts *counts; /* the loop's */
 };
 
 struct rpc_health;

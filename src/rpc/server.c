@@ -61,6 +61,7 @@ static void add_rows(struct rpc_server *s, const ProtobufCServiceDescriptor *ser
     for (unsigned i = 0; i < service->n_methods; i++) {
         struct rpc_row *row = xnew(struct rpc_row);
         row->method = &service->methods[i];
+        row->counts = xnew(struct rpc_counts);
         row->path = xasprintf("/%s/%s", service->name, row->method->name);
         if (map_put(s->rows, row->path, row)) {
             log_error("rpc", row->path, "added twice");
@@ -83,6 +84,19 @@ void rpc_server_add_service(struct rpc_server *s, const ProtobufCServiceDescript
         row->streaming = methods[i].streaming;
         row->reads = methods[i].reads;
         row->ctx = ctx;
+    }
+}
+
+void rpc_server_counts(struct rpc_server *s,
+                       void (*fn)(void *arg, const char *path, const struct rpc_counts *counts),
+                       void *arg)
+{
+    size_t cursor = 0;
+    void *value;
+
+    while (map_next(s->rows, &cursor, NULL, &value)) {
+        const struct rpc_row *row = value;
+        fn(arg, row->path, row->counts);
     }
 }
 
@@ -307,6 +321,7 @@ void server_unref(struct rpc_server *s)
     while (map_next(s->rows, &cursor, NULL, &value)) {
         struct rpc_row *row = value;
         free(row->path);
+        free(row->counts);
         free(row);
     }
     map_free(s->rows);
