@@ -1,4 +1,6 @@
 """podd's own metrics: every line of the page, what it counts, and clients that misbehave."""
+import os
+import pathlib
 import re
 import socket
 
@@ -168,7 +170,7 @@ def test_a_request_in_pieces_is_served(measured):
         assert read_all(s).startswith(b"HTTP/1.1 200 OK\r\n")
 
 
-def test_slow_clients_are_dropped_and_do_not_keep_others_out(measured):
+def test_slow_clients_are_dropped_after_five_seconds(measured):
     """Sixteen fill the house; the next is turned away, and all are gone after five seconds."""
     slow = [connect() for _ in range(16)]
     try:
@@ -181,3 +183,12 @@ def test_slow_clients_are_dropped_and_do_not_keep_others_out(measured):
     finally:
         for s in slow:
             s.close()
+
+
+def test_nothing_listens_unless_told(podd):
+    """A daemon without the key has one TCP listener, which is for streaming."""
+    fds = pathlib.Path(f"/proc/{podd.process.pid}/fd")
+    sockets = {os.readlink(fd) for fd in fds.iterdir()}
+    rows = [line.split() for name in ("tcp", "tcp6")
+            for line in pathlib.Path(f"/proc/{podd.process.pid}/net/{name}").read_text().splitlines()[1:]]
+    assert len([row for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets]) == 1
