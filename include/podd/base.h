@@ -268,6 +268,12 @@ int dir_ensure(const char *path, mode_t mode, struct err *e) MUST_CHECK;
 /* Removes `name` under dirfd with all below it. Never follows a link, never crosses to another
  * file system. Missing is success. */
 int tree_remove(int dirfd, const char *name, struct err *e) MUST_CHECK;
+/* What is below the directory `name` takes, as du(1) counts it. Follows no link and crosses to no
+ * other file system. -ELOOP when it is deeper than any sensible tree. */
+struct tree_size {
+    uint64_t bytes, inodes;
+};
+int tree_measure(int dirfd, const char *name, struct tree_size *ret, struct err *e) MUST_CHECK;
 /* openat2(2) with RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS below an untrusted root. fd or -errno. */
 int open_in_root(int rootfd, const char *path, int flags, mode_t mode);
 

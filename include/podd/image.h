@@ -136,6 +136,9 @@ int rootfs_create(struct image_store *s, const char *container_id, char *const *
                   struct err *e) MUST_CHECK;
 /* Deletes the writable layer, in the background once renamed away. Missing is success. */
 int rootfs_remove(struct image_store *s, const char *container_id, struct err *e) MUST_CHECK;
+/* What the container has written, found by looking at each file: for a worker thread. */
+int rootfs_measure(const struct image_store *s, const char *container_id, struct tree_size *ret,
+                   struct err *e) MUST_CHECK;
 /* At start, when every container that is left holds its image again: deletes writable layers of
  * containers that no longer exist, and images that were removed while in use. */
 int rootfs_reconcile(struct image_store *s, char *const *container_ids, size_t count, struct err *e)

@@ -81,15 +81,63 @@ int seccomp_compile_default(uint64_t caps, struct bytes *ret, struct err *e) MUS
 int seccomp_compile_json(const char *json, size_t len, uint64_t caps, struct bytes *ret,
                          uint32_t *ret_flags, struct err *e) MUST_CHECK;
 
-/* Current use of a cgroup, for stats. Missing controllers leave zeros. */
+/* How long processes waited for something (pressure stall information): total in ns, the averages
+ * of the last 10, 60 and 300 s in percent. */
+struct cgroup_stall {
+    uint64_t total_ns;
+    double avg10, avg60, avg300;
+};
+struct cgroup_pressure {
+    bool known; /* only on v2, and only where the kernel counts it */
+    struct cgroup_stall some, full;
+};
+
+/* Current use of a cgroup, for stats. Missing controllers leave zeros; a limit of 0 is none. */
 struct cgroup_usage {
     uint64_t cpu_ns;
-    uint64_t memory_bytes, working_set_bytes, rss_bytes, memory_limit_bytes; /* limit 0: none */
+    uint64_t memory_bytes, working_set_bytes, rss_bytes, memory_limit_bytes;
     uint64_t page_faults, major_page_faults;
-    uint64_t swap_bytes;
+    uint64_t swap_bytes, swap_limit_bytes; /* of swap alone */
     uint64_t pids;
+    struct cgroup_pressure cpu_pressure, memory_pressure, io_pressure;
 };
+/* Blocks for a moment: call on a worker thread. ERR_NOT_FOUND: there is no such cgroup. */
 int cgroup_read_usage(const char *cgroup_path, struct cgroup_usage *ret, struct err *e) MUST_CHECK;
+
+#define CGROUP_DEVICES_MAX 16
+#define CGROUP_PAGE_SIZES_MAX 4
+
+/* What else is counted, for metrics. A limit of 0 is none. */
+struct cgroup_detail {
+    uint64_t cpu_user_ns, cpu_system_ns;
+    uint64_t periods, throttled_periods, throttled_ns;
+    uint64_t cpu_period_us, cpu_quota_us, cpu_shares;
+    uint64_t cache_bytes, mapped_bytes, kernel_bytes, memory_max_bytes, memory_failures;
+    uint64_t memory_reservation_bytes, swap_limit_bytes; /* the latter with memory */
+    uint64_t oom_kills;
+    uint64_t pids_limit;
+    struct cgroup_device {
+        uint32_t major, minor;
+        uint64_t read_bytes, write_bytes, reads, writes;
+    } devices[CGROUP_DEVICES_MAX];
+    size_t n_devices;
+    struct cgroup_huge {
+        char page_size[24]; /* as the files are named: "2MB" */
+        uint64_t used_bytes, max_bytes;
+    } huge[CGROUP_PAGE_SIZES_MAX];
+    size_t n_huge;
+};
+int cgroup_read_detail(const char *cgroup_path, struct cgroup_detail *ret, struct err *e)
+    MUST_CHECK;
+/* What the processes of a cgroup have open and how they are bound, from procfs. */
+struct cgroup_processes {
+    uint64_t processes, threads, descriptors, sockets;
+};
+int cgroup_read_processes(const char *cgroup_path, struct cgroup_processes *ret, struct err *e)
+    MUST_CHECK;
+/* Do containers' cgroups tell these? In the hybrid shape hugetlb is only switched on on demand. */
+bool cgroup_counts_huge_pages(void);
+bool cgroup_counts_pressure(void);
 
 /* Kernel features that podd needs or can use, found out by trying. */
 struct kernel_features {

@@ -1,7 +1,7 @@
 /*
  * cri.c - the services' tables, and what CRI asks of the runtime as a whole.
  */
-#include "private.h"
+#include "sample.h"
 #include "stream_server.h"
 
 static const struct rpc_method runtime_methods[] = {
@@ -31,6 +31,9 @@ static const struct rpc_method runtime_methods[] = {
     {"ListContainerStats", cri_list_container_stats},
     {"PodSandboxStats", cri_pod_sandbox_stats},
     {"ListPodSandboxStats", cri_list_pod_sandbox_stats},
+    {"ListMetricDescriptors", cri_list_metric_descriptors},
+    {"ListPodSandboxMetrics", cri_list_pod_sandbox_metrics},
+    {"StreamPodSandboxMetrics", cri_stream_pod_sandbox_metrics, .streaming = true},
     {"GetContainerEvents", cri_get_container_events, .streaming = true},
     {"StreamPodSandboxes", cri_stream_pod_sandboxes, .streaming = true},
     {"StreamContainers", cri_stream_containers, .streaming = true},
@@ -43,6 +46,12 @@ static const struct rpc_method image_methods[] = {
     {"ImageStatus", cri_image_status},  {"RemoveImage", cri_remove_image},
     {"ImageFsInfo", cri_image_fs_info}, {"StreamImages", cri_stream_images, .streaming = true},
 };
+
+static void on_pod_event(void *arg, const struct pod_event *event)
+{
+    if (event->type == POD_DELETED && event->container)
+        usage_forget(arg, event->container->id);
+}
 
 int cri_open(const struct cri_config *config, struct cri **ret, struct err *e)
 {
@@ -63,6 +72,8 @@ int cri_open(const struct cri_config *config, struct cri **ret, struct err *e)
     c->root = xstrdup(config->root);
     c->state = xstrdup(config->state);
     c->socket = xstrdup(config->socket);
+    c->usage = map_new();
+    c->pod_watch = pods_watch(config->pods, on_pod_event, c);
     *ret = c;
     return 0;
 }
@@ -85,6 +96,8 @@ void cri_close(struct cri *c)
     if (!c)
         return;
     stream_server_close(c->streaming);
+    pod_watch_free(c->pod_watch);
+    usage_forget_all(c);
     free(c->root);
     free(c->state);
     free(c->socket);

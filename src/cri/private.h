@@ -15,6 +15,8 @@ struct cri {
     bool ready;
     struct kernel_features features;
     struct stream_server *streaming;
+    struct map *usage; /* container id -> struct usage_memory (sample.h) */
+    struct pod_watch *pod_watch;
 };
 
 /* ---- Memory of one request (arena.c): freed all at once -------------------------------------- */
@@ -83,6 +85,8 @@ void status_add_info(const struct cri *c, Runtime__V1__StatusResponse *response,
 rpc_handler_fn cri_version, cri_status, cri_runtime_config, cri_update_runtime_config;
 rpc_handler_fn cri_container_stats, cri_list_container_stats, cri_stream_container_stats,
     cri_pod_sandbox_stats, cri_list_pod_sandbox_stats, cri_stream_pod_sandbox_stats;
+rpc_handler_fn cri_list_metric_descriptors, cri_list_pod_sandbox_metrics,
+    cri_stream_pod_sandbox_metrics;
 rpc_handler_fn cri_get_container_events;
 rpc_handler_fn cri_update_container_resources, cri_update_pod_sandbox_resources;
 rpc_handler_fn cri_stream_pod_sandboxes, cri_stream_containers, cri_stream_images;

@@ -1,122 +1,8 @@
 /*
- * stats.c - what containers and pods use: ContainerStats, PodSandboxStats and their lists.
- *
- * Counters are files of cgroups and of network namespaces, and reading them takes a moment: a
- * worker thread does it, from a list that the loop made and with descriptors of its own. Back on
- * the loop the numbers meet the objects again; one that is gone by then is left out.
+ * stats.c - what containers and pods use: ContainerStats, PodSandboxStats and their lists. How the
+ * numbers are got is sample.c's.
  */
-#include "private.h"
-
-#define INTERFACES_MAX 16
-
-/* What is to be read for one container. */
-struct container_sample {
-    char *id;
-    char *cgroup_path; /* NULL: it does not run, there is nothing to read */
-    struct cgroup_usage usage;
-    bool read;
-};
-
-/* What is to be read for one sandbox besides its containers. */
-struct sandbox_sample {
-    char *id;
-    int netns; /* -1: none of its own */
-    struct net_usage interfaces[INTERFACES_MAX];
-    size_t n_interfaces;
-};
-
-struct stats_job {
-    const struct cri *cri;
-    struct rpc_call *call;
-    struct container_sample *containers;
-    size_t n_containers;
-    struct sandbox_sample *sandboxes;
-    size_t n_sandboxes;
-    void (*answer)(struct stats_job *job);
-    int64_t time;
-};
-
-/* ---- Choosing and reading
- * --------------------------------------------------------------------------- */
-
-static void add_container(struct stats_job *job, const struct container *c)
-{
-    struct container_sample *s =
-        array_push(&job->containers, &job->n_containers, sizeof(*job->containers));
-
-    s->id = xstrdup(c->id);
-    s->cgroup_path = c->state == CONTAINER_RUNNING ? xstrdup(c->cgroup_path) : NULL;
-}
-
-static void add_sandbox(struct stats_job *job, const struct sandbox *s)
-{
-    struct sandbox_sample *sample =
-        array_push(&job->sandboxes, &job->n_sandboxes, sizeof(*job->sandboxes));
-
-    sample->id = xstrdup(s->id);
-    sample->netns = s->host_network ? -1 : fd_dup(sandbox_netns(s));
-    list_for_each (item, &s->containers)
-        add_container(job, container_of_sibling(item));
-}
-
-static void read_all(void *arg)
-{
-    struct stats_job *job = arg;
-
-    for (size_t i = 0; i < job->n_containers; i++) {
-        struct container_sample *s = &job->containers[i];
-        _cleanup_err_ struct err e = ERR_INIT;
-        /* A cgroup that cannot be read has just ended: its container then has no numbers. */
-        s->read = s->cgroup_path && cgroup_read_usage(s->cgroup_path, &s->usage, &e) == 0;
-    }
-    for (size_t i = 0; i < job->n_sandboxes; i++) {
-        struct sandbox_sample *s = &job->sandboxes[i];
-        _cleanup_err_ struct err e = ERR_INIT;
-        if (s->netns >= 0 &&
-            net_read_usage(s->netns, s->interfaces, INTERFACES_MAX, &s->n_interfaces, &e) < 0)
-            s->n_interfaces = 0;
-    }
-    job->time = time_now_ns();
-}
-
-static void job_free(struct stats_job *job)
-{
-    for (size_t i = 0; i < job->n_containers; i++) {
-        free(job->containers[i].id);
-        free(job->containers[i].cgroup_path);
-    }
-    for (size_t i = 0; i < job->n_sandboxes; i++) {
-        free(job->sandboxes[i].id);
-        fd_close(job->sandboxes[i].netns);
-    }
-    free(job->containers);
-    free(job->sandboxes);
-    free(job);
-}
-
-static void on_read(void *arg)
-{
-    struct stats_job *job = arg;
-
-    job->answer(job);
-    job_free(job);
-}
-
-static struct stats_job *job_new(const struct cri *c, struct rpc_call *call,
-                                 void (*answer)(struct stats_job *job))
-{
-    struct stats_job *job = xnew(struct stats_job);
-
-    job->cri = c;
-    job->call = call;
-    job->answer = answer;
-    return job;
-}
-
-static void job_run(struct stats_job *job)
-{
-    loop_work(job->cri->config.loop, read_all, on_read, job);
-}
+#include "sample.h"
 
 /* ---- Messages
  * ------------------------------------------------------------------------------------------ */
@@ -129,13 +15,71 @@ static Runtime__V1__UInt64Value *number(struct arena *a, uint64_t value)
     return v;
 }
 
+static Runtime__V1__PsiData *stall_of(const struct cgroup_stall *stall, struct arena *a)
+{
+    Runtime__V1__PsiData *data = ARENA_MESSAGE(a, runtime__v1__psi_data);
+
+    data->total = stall->total_ns;
+    data->avg10 = stall->avg10;
+    data->avg60 = stall->avg60;
+    data->avg300 = stall->avg300;
+    return data;
+}
+
+/* NULL where the kernel does not tell. */
+static Runtime__V1__PsiStats *pressure_of(const struct cgroup_pressure *p, struct arena *a)
+{
+    if (!p->known)
+        return NULL;
+    Runtime__V1__PsiStats *psi = ARENA_MESSAGE(a, runtime__v1__psi_stats);
+    psi->some = stall_of(&p->some, a);
+    psi->full = stall_of(&p->full, a);
+    return psi;
+}
+
 static Runtime__V1__CpuUsage *cpu_of(const struct cgroup_usage *u, int64_t time, struct arena *a)
 {
     Runtime__V1__CpuUsage *cpu = ARENA_MESSAGE(a, runtime__v1__cpu_usage);
 
     cpu->timestamp = time;
     cpu->usage_core_nano_seconds = number(a, u->cpu_ns);
+    cpu->psi = pressure_of(&u->cpu_pressure, a);
     return cpu;
+}
+
+static Runtime__V1__IoUsage *io_of(const struct cgroup_usage *u, int64_t time, struct arena *a)
+{
+    Runtime__V1__IoUsage *io = ARENA_MESSAGE(a, runtime__v1__io_usage);
+
+    io->timestamp = time;
+    io->psi = pressure_of(&u->io_pressure, a);
+    return io;
+}
+
+static Runtime__V1__SwapUsage *swap_of(const struct cgroup_usage *u, int64_t time, struct arena *a)
+{
+    Runtime__V1__SwapUsage *swap = ARENA_MESSAGE(a, runtime__v1__swap_usage);
+    uint64_t limit = u->swap_limit_bytes, used = u->swap_bytes;
+
+    swap->timestamp = time;
+    swap->swap_usage_bytes = number(a, used);
+    swap->swap_available_bytes = number(a, limit > used ? limit - used : 0);
+    return swap;
+}
+
+/* What the container has written. NULL: not known, and no guess is made. */
+static Runtime__V1__FilesystemUsage *layer_of(const struct cri *c, const struct usage_memory *m,
+                                              struct arena *a)
+{
+    if (!m || !m->layer_time)
+        return NULL;
+    Runtime__V1__FilesystemUsage *layer = ARENA_MESSAGE(a, runtime__v1__filesystem_usage);
+    layer->timestamp = m->layer_time;
+    layer->fs_id = ARENA_MESSAGE(a, runtime__v1__filesystem_identifier);
+    layer->fs_id->mountpoint = c->root;
+    layer->used_bytes = number(a, m->layer.bytes);
+    layer->inodes_used = number(a, m->layer.inodes);
+    return layer;
 }
 
 static Runtime__V1__MemoryUsage *memory_of(const struct cgroup_usage *u, int64_t time,
@@ -151,6 +95,7 @@ static Runtime__V1__MemoryUsage *memory_of(const struct cgroup_usage *u, int64_t
     memory->rss_bytes = number(a, u->rss_bytes);
     memory->page_faults = number(a, u->page_faults);
     memory->major_page_faults = number(a, u->major_page_faults);
+    memory->psi = pressure_of(&u->memory_pressure, a);
     return memory;
 }
 
@@ -175,38 +120,40 @@ static Runtime__V1__ContainerAttributes *attributes_of(const struct container *c
 
 /* NULL when the container has gone meanwhile. */
 static Runtime__V1__ContainerStats *
-container_stats_of(const struct stats_job *job, const struct container_sample *s, struct arena *a)
+container_stats_of(const struct sample *sample, const struct container_sample *s, struct arena *a)
 {
-    const struct container *c = container_find(job->cri->config.pods, s->id, NULL);
+    const struct container *c = container_find(sample->cri->config.pods, s->id, NULL);
 
     if (!c)
         return NULL;
     Runtime__V1__ContainerStats *stats = ARENA_MESSAGE(a, runtime__v1__container_stats);
     stats->attributes = attributes_of(c, a);
-    if (s->read) {
-        stats->cpu = cpu_of(&s->usage, job->time, a);
-        stats->memory = memory_of(&s->usage, job->time, a);
-        stats->swap = ARENA_MESSAGE(a, runtime__v1__swap_usage);
-        stats->swap->timestamp = job->time;
-        stats->swap->swap_usage_bytes = number(a, s->usage.swap_bytes);
-        stats->swap->swap_available_bytes = number(a, 0);
-    }
+    const struct usage_memory *memory = usage_recall(sample->cri, s->id);
+    stats->writable_layer = layer_of(sample->cri, memory, a);
+    if (!s->read)
+        return stats;
+    stats->cpu = cpu_of(&s->usage, sample->time, a);
+    if (memory && memory->rate_known)
+        stats->cpu->usage_nano_cores = number(a, memory->nano_cores);
+    stats->memory = memory_of(&s->usage, sample->time, a);
+    stats->swap = swap_of(&s->usage, sample->time, a);
+    stats->io = io_of(&s->usage, sample->time, a);
     return stats;
 }
 
 /* Those of one sandbox, or (NULL) all; *ret is in the arena. */
-static size_t stats_list(const struct stats_job *job, const struct sandbox *of,
+static size_t stats_list(const struct sample *sample, const struct sandbox *of,
                          Runtime__V1__ContainerStats ***ret, struct arena *a)
 {
     size_t n = 0;
 
-    *ret = arena_alloc(a, job->n_containers * sizeof(**ret));
-    for (size_t i = 0; i < job->n_containers; i++) {
+    *ret = arena_alloc(a, sample->n_containers * sizeof(**ret));
+    for (size_t i = 0; i < sample->n_containers; i++) {
         const struct container *c =
-            of ? container_find(job->cri->config.pods, job->containers[i].id, NULL) : NULL;
+            of ? container_find(sample->cri->config.pods, sample->containers[i].id, NULL) : NULL;
         if (of && (!c || c->sandbox != of))
             continue;
-        Runtime__V1__ContainerStats *stats = container_stats_of(job, &job->containers[i], a);
+        Runtime__V1__ContainerStats *stats = container_stats_of(sample, &sample->containers[i], a);
         if (stats)
             (*ret)[n++] = stats;
     }
@@ -216,24 +163,24 @@ static size_t stats_list(const struct stats_job *job, const struct sandbox *of,
 /* ---- Containers
  * ------------------------------------------------------------------------------------------ */
 
-static void fail_gone(struct stats_job *job, const char *what, const char *id)
+static void fail_gone(struct sample *sample, const char *what, const char *id)
 {
     _cleanup_err_ struct err e = ERR_INIT;
 
     err_set(&e, ERR_NOT_FOUND, "%s %s is gone", what, id);
-    rpc_fail(job->call, &e);
+    rpc_fail(sample->call, &e);
 }
 
-static void answer_container(struct stats_job *job)
+static void answer_container(struct sample *sample)
 {
     Runtime__V1__ContainerStatsResponse response = RUNTIME__V1__CONTAINER_STATS_RESPONSE__INIT;
     _cleanup_arena_ struct arena a = {0};
 
-    response.stats = container_stats_of(job, &job->containers[0], &a);
+    response.stats = container_stats_of(sample, &sample->containers[0], &a);
     if (!response.stats)
-        fail_gone(job, "container", job->containers[0].id);
+        fail_gone(sample, "container", sample->containers[0].id);
     else
-        rpc_reply(job->call, &response.base);
+        rpc_reply(sample->call, &response.base);
 }
 
 void cri_container_stats(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
@@ -249,13 +196,13 @@ void cri_container_stats(struct rpc_call *call, const ProtobufCMessage *message,
         rpc_fail(call, &e);
         return;
     }
-    struct stats_job *job = job_new(c, call, answer_container);
-    add_container(job, found);
-    job_run(job);
+    struct sample *sample = sample_new(ctx, call, false, answer_container);
+    sample_add_container(sample, found);
+    sample_run(sample);
 }
 
 struct container_selection {
-    struct stats_job *job;
+    struct sample *sample;
     const Runtime__V1__ContainerStatsFilter *filter; /* may be NULL */
     const struct container *only;
     const struct sandbox *only_sandbox;
@@ -272,14 +219,14 @@ static void select_container(void *arg, const struct container *c)
         return;
     if (f && !labels_match(c->labels, c->n_labels, f->label_selector, f->n_label_selector))
         return;
-    add_container(s->job, c);
+    sample_add_container(s->sample, c);
 }
 
-static void select_containers(struct stats_job *job,
+static void select_containers(struct sample *sample,
                               const Runtime__V1__ContainerStatsFilter *filter)
 {
-    struct container_selection s = {.job = job, .filter = filter};
-    struct pods *pods = job->cri->config.pods;
+    struct container_selection s = {.sample = sample, .filter = filter};
+    struct pods *pods = sample->cri->config.pods;
 
     if (filter && !str_empty(filter->id))
         s.only = container_find(pods, filter->id, NULL);
@@ -288,14 +235,14 @@ static void select_containers(struct stats_job *job,
     container_for_each(pods, select_container, &s);
 }
 
-static void answer_containers(struct stats_job *job)
+static void answer_containers(struct sample *sample)
 {
     Runtime__V1__ListContainerStatsResponse response =
         RUNTIME__V1__LIST_CONTAINER_STATS_RESPONSE__INIT;
     _cleanup_arena_ struct arena a = {0};
 
-    response.n_stats = stats_list(job, NULL, &response.stats, &a);
-    rpc_reply(job->call, &response.base);
+    response.n_stats = stats_list(sample, NULL, &response.stats, &a);
+    rpc_reply(sample->call, &response.base);
 }
 
 void cri_list_container_stats(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
@@ -305,21 +252,21 @@ void cri_list_container_stats(struct rpc_call *call, const ProtobufCMessage *mes
 
     if (!cri_accept(c, call))
         return;
-    struct stats_job *job = job_new(c, call, answer_containers);
-    select_containers(job, request->filter);
-    job_run(job);
+    struct sample *sample = sample_new(ctx, call, false, answer_containers);
+    select_containers(sample, request->filter);
+    sample_run(sample);
 }
 
-static void answer_container_stream(struct stats_job *job)
+static void answer_container_stream(struct sample *sample)
 {
     Runtime__V1__StreamContainerStatsResponse response =
         RUNTIME__V1__STREAM_CONTAINER_STATS_RESPONSE__INIT;
     _cleanup_arena_ struct arena a = {0};
 
-    response.n_container_stats = stats_list(job, NULL, &response.container_stats, &a);
+    response.n_container_stats = stats_list(sample, NULL, &response.container_stats, &a);
     if (response.n_container_stats)
-        rpc_send(job->call, &response.base);
-    rpc_finish(job->call);
+        rpc_send(sample->call, &response.base);
+    rpc_finish(sample->call);
 }
 
 void cri_stream_container_stats(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
@@ -329,9 +276,9 @@ void cri_stream_container_stats(struct rpc_call *call, const ProtobufCMessage *m
 
     if (!cri_accept(c, call))
         return;
-    struct stats_job *job = job_new(c, call, answer_container_stream);
-    select_containers(job, request->filter);
-    job_run(job);
+    struct sample *sample = sample_new(ctx, call, false, answer_container_stream);
+    select_containers(sample, request->filter);
+    sample_run(sample);
 }
 
 /* ---- Pods
@@ -370,37 +317,42 @@ static Runtime__V1__NetworkUsage *network_of(const struct sandbox_sample *s, int
     return network;
 }
 
-/* The sum of the pod's containers: podd puts no limit on the pod's own cgroup, the kubelet does. */
-static struct cgroup_usage pod_usage(const struct stats_job *job, const struct sandbox *s)
+/* The pod's own cgroup, which a kubelet makes and limits; without one, the sum of its containers.
+ */
+static struct cgroup_usage pod_usage(const struct sample *sample, const struct sandbox_sample *pod,
+                                     const struct sandbox *s)
 {
     struct cgroup_usage sum = {0};
 
-    for (size_t i = 0; i < job->n_containers; i++) {
-        const struct container_sample *sample = &job->containers[i];
-        const struct container *c = container_find(job->cri->config.pods, sample->id, NULL);
-        if (!c || c->sandbox != s || !sample->read)
+    if (pod->read)
+        return pod->usage;
+
+    for (size_t i = 0; i < sample->n_containers; i++) {
+        const struct container_sample *cs = &sample->containers[i];
+        const struct container *c = container_find(sample->cri->config.pods, cs->id, NULL);
+        if (!c || c->sandbox != s || !cs->read)
             continue;
-        sum.cpu_ns += sample->usage.cpu_ns;
-        sum.memory_bytes += sample->usage.memory_bytes;
-        sum.working_set_bytes += sample->usage.working_set_bytes;
-        sum.rss_bytes += sample->usage.rss_bytes;
-        sum.page_faults += sample->usage.page_faults;
-        sum.major_page_faults += sample->usage.major_page_faults;
-        sum.pids += sample->usage.pids;
+        sum.cpu_ns += cs->usage.cpu_ns;
+        sum.memory_bytes += cs->usage.memory_bytes;
+        sum.working_set_bytes += cs->usage.working_set_bytes;
+        sum.rss_bytes += cs->usage.rss_bytes;
+        sum.page_faults += cs->usage.page_faults;
+        sum.major_page_faults += cs->usage.major_page_faults;
+        sum.pids += cs->usage.pids;
     }
     return sum;
 }
 
 static Runtime__V1__PodSandboxStats *
-sandbox_stats_of(const struct stats_job *job, const struct sandbox_sample *sample, struct arena *a)
+sandbox_stats_of(const struct sample *sample, const struct sandbox_sample *pod, struct arena *a)
 {
-    const struct sandbox *s = sandbox_find(job->cri->config.pods, sample->id, NULL);
+    const struct sandbox *s = sandbox_find(sample->cri->config.pods, pod->id, NULL);
 
     if (!s)
         return NULL;
     Runtime__V1__PodSandboxStats *stats = ARENA_MESSAGE(a, runtime__v1__pod_sandbox_stats);
     Runtime__V1__LinuxPodSandboxStats *l = ARENA_MESSAGE(a, runtime__v1__linux_pod_sandbox_stats);
-    struct cgroup_usage usage = pod_usage(job, s);
+    struct cgroup_usage usage = pod_usage(sample, pod, s);
 
     stats->attributes = ARENA_MESSAGE(a, runtime__v1__pod_sandbox_attributes);
     stats->attributes->id = s->id;
@@ -412,28 +364,29 @@ sandbox_stats_of(const struct stats_job *job, const struct sandbox_sample *sampl
         arena_to_map(a, &runtime__v1__pod_sandbox_attributes__annotations_entry__descriptor,
                      s->annotations, s->n_annotations);
     stats->attributes->n_annotations = s->n_annotations;
-    l->cpu = cpu_of(&usage, job->time, a);
-    l->memory = memory_of(&usage, job->time, a);
-    if (sample->n_interfaces)
-        l->network = network_of(sample, job->time, a);
+    l->cpu = cpu_of(&usage, sample->time, a);
+    l->memory = memory_of(&usage, sample->time, a);
+    if (pod->n_interfaces)
+        l->network = network_of(pod, sample->time, a);
+    l->io = io_of(&usage, sample->time, a);
     l->process = ARENA_MESSAGE(a, runtime__v1__process_usage);
-    l->process->timestamp = job->time;
+    l->process->timestamp = sample->time;
     l->process->process_count = number(a, usage.pids);
-    l->n_containers = stats_list(job, s, &l->containers, a);
+    l->n_containers = stats_list(sample, s, &l->containers, a);
     stats->linux = l;
     return stats;
 }
 
-static void answer_sandbox(struct stats_job *job)
+static void answer_sandbox(struct sample *sample)
 {
     Runtime__V1__PodSandboxStatsResponse response = RUNTIME__V1__POD_SANDBOX_STATS_RESPONSE__INIT;
     _cleanup_arena_ struct arena a = {0};
 
-    response.stats = sandbox_stats_of(job, &job->sandboxes[0], &a);
+    response.stats = sandbox_stats_of(sample, &sample->sandboxes[0], &a);
     if (!response.stats)
-        fail_gone(job, "pod sandbox", job->sandboxes[0].id);
+        fail_gone(sample, "pod sandbox", sample->sandboxes[0].id);
     else
-        rpc_reply(job->call, &response.base);
+        rpc_reply(sample->call, &response.base);
 }
 
 void cri_pod_sandbox_stats(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
@@ -451,13 +404,13 @@ void cri_pod_sandbox_stats(struct rpc_call *call, const ProtobufCMessage *messag
         rpc_fail(call, &e);
         return;
     }
-    struct stats_job *job = job_new(c, call, answer_sandbox);
-    add_sandbox(job, s);
-    job_run(job);
+    struct sample *sample = sample_new(ctx, call, false, answer_sandbox);
+    sample_add_sandbox(sample, s);
+    sample_run(sample);
 }
 
 struct sandbox_selection {
-    struct stats_job *job;
+    struct sample *sample;
     const Runtime__V1__PodSandboxStatsFilter *filter; /* may be NULL */
     const struct sandbox *only;
 };
@@ -471,41 +424,41 @@ static void select_sandbox(void *arg, const struct sandbox *s)
         return;
     if (f && !labels_match(s->labels, s->n_labels, f->label_selector, f->n_label_selector))
         return;
-    add_sandbox(selection->job, s);
+    sample_add_sandbox(selection->sample, s);
 }
 
-static void select_sandboxes(struct stats_job *job,
+static void select_sandboxes(struct sample *sample,
                              const Runtime__V1__PodSandboxStatsFilter *filter)
 {
-    struct sandbox_selection s = {.job = job, .filter = filter};
+    struct sandbox_selection s = {.sample = sample, .filter = filter};
 
     if (filter && !str_empty(filter->id))
-        s.only = sandbox_find(job->cri->config.pods, filter->id, NULL);
-    sandbox_for_each(job->cri->config.pods, select_sandbox, &s);
+        s.only = sandbox_find(sample->cri->config.pods, filter->id, NULL);
+    sandbox_for_each(sample->cri->config.pods, select_sandbox, &s);
 }
 
-static size_t sandbox_stats_list(struct stats_job *job, Runtime__V1__PodSandboxStats ***ret,
+static size_t sandbox_stats_list(struct sample *sample, Runtime__V1__PodSandboxStats ***ret,
                                  struct arena *a)
 {
     size_t n = 0;
 
-    *ret = arena_alloc(a, job->n_sandboxes * sizeof(**ret));
-    for (size_t i = 0; i < job->n_sandboxes; i++) {
-        Runtime__V1__PodSandboxStats *stats = sandbox_stats_of(job, &job->sandboxes[i], a);
+    *ret = arena_alloc(a, sample->n_sandboxes * sizeof(**ret));
+    for (size_t i = 0; i < sample->n_sandboxes; i++) {
+        Runtime__V1__PodSandboxStats *stats = sandbox_stats_of(sample, &sample->sandboxes[i], a);
         if (stats)
             (*ret)[n++] = stats;
     }
     return n;
 }
 
-static void answer_sandboxes(struct stats_job *job)
+static void answer_sandboxes(struct sample *sample)
 {
     Runtime__V1__ListPodSandboxStatsResponse response =
         RUNTIME__V1__LIST_POD_SANDBOX_STATS_RESPONSE__INIT;
     _cleanup_arena_ struct arena a = {0};
 
-    response.n_stats = sandbox_stats_list(job, &response.stats, &a);
-    rpc_reply(job->call, &response.base);
+    response.n_stats = sandbox_stats_list(sample, &response.stats, &a);
+    rpc_reply(sample->call, &response.base);
 }
 
 void cri_list_pod_sandbox_stats(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
@@ -515,21 +468,21 @@ void cri_list_pod_sandbox_stats(struct rpc_call *call, const ProtobufCMessage *m
 
     if (!cri_accept(c, call))
         return;
-    struct stats_job *job = job_new(c, call, answer_sandboxes);
-    select_sandboxes(job, request->filter);
-    job_run(job);
+    struct sample *sample = sample_new(ctx, call, false, answer_sandboxes);
+    select_sandboxes(sample, request->filter);
+    sample_run(sample);
 }
 
-static void answer_sandbox_stream(struct stats_job *job)
+static void answer_sandbox_stream(struct sample *sample)
 {
     Runtime__V1__StreamPodSandboxStatsResponse response =
         RUNTIME__V1__STREAM_POD_SANDBOX_STATS_RESPONSE__INIT;
     _cleanup_arena_ struct arena a = {0};
 
-    response.n_pod_sandbox_stats = sandbox_stats_list(job, &response.pod_sandbox_stats, &a);
+    response.n_pod_sandbox_stats = sandbox_stats_list(sample, &response.pod_sandbox_stats, &a);
     if (response.n_pod_sandbox_stats)
-        rpc_send(job->call, &response.base);
-    rpc_finish(job->call);
+        rpc_send(sample->call, &response.base);
+    rpc_finish(sample->call);
 }
 
 void cri_stream_pod_sandbox_stats(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
@@ -539,7 +492,7 @@ void cri_stream_pod_sandbox_stats(struct rpc_call *call, const ProtobufCMessage 
 
     if (!cri_accept(c, call))
         return;
-    struct stats_job *job = job_new(c, call, answer_sandbox_stream);
-    select_sandboxes(job, request->filter);
-    job_run(job);
+    struct sample *sample = sample_new(ctx, call, false, answer_sandbox_stream);
+    select_sandboxes(sample, request->filter);
+    sample_run(sample);
 }

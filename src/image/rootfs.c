@@ -144,6 +144,16 @@ int rootfs_remove(struct image_store *s, const char *container_id, struct err *e
     return 0;
 }
 
+int rootfs_measure(const struct image_store *s, const char *container_id, struct tree_size *ret,
+                   struct err *e)
+{
+    if (!id_valid(container_id))
+        return err_set(e, ERR_INVALID_ARGUMENT, "the container id \"%.140s\" is malformed",
+                       container_id);
+    _cleanup_free_ char *upper = xasprintf("%s/upper", container_id);
+    return tree_measure(s->containers_fd, upper, ret, e);
+}
+
 static bool is_listed(const char *id, char *const *ids, size_t n)
 {
     for (size_t i = 0; i < n; i++)

@@ -302,6 +302,11 @@ int sandbox_netns(const struct sandbox *s)
     return s->priv->shim && !s->host_network ? shim_netns(s->priv->shim) : -1;
 }
 
+const char *sandbox_own_cgroup(const struct sandbox *s)
+{
+    return str_equal(s->cgroup_parent, s->priv->pods->cgroup_parent) ? NULL : s->cgroup_parent;
+}
+
 int sandbox_set_asked(struct pods *p, const char *id, const struct bytes *asked, struct err *e)
 {
     struct sandbox *s = sandbox_find(p, id, e);

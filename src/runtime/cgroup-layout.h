@@ -41,6 +41,13 @@ ssize_t cgroup_file_read(int dirfd, const char *file, char *buf, size_t len);
 /* The number on the line "key value" of a file such as memory.events; 0 when there is none. */
 uint64_t cgroup_text_value(const char *text, const char *key);
 
+/* A file with one number; "max" and a missing file read as 0. dirfd may be -1. */
+uint64_t cgroup_number_read(int dirfd, const char *file);
+/* The same, where what is too large to be meant is no limit: 0. */
+uint64_t cgroup_limit_read(int dirfd, const char *file);
+/* The cgroup's directory in the hierarchy of a v1 controller, or -1. */
+int cgroup_v1_open(const char *path, const char *controller);
+
 /* Opens the directory of `path` (as returned by cgroup_path_check) below a hierarchy's root. fd or
  * -errno. */
 int cgroup_dir_open(int root_fd, const char *path);

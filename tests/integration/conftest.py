@@ -151,3 +151,15 @@ def outside():
     finally:
         subprocess.run(["ip", "link", "del", "up0"], check=False)
         run("ip", "netns", "del", name)
+
+
+@pytest.fixture
+def pod_cgroup():
+    """A pod's cgroup, made and removed by its owner, as kubelet does."""
+    roots = [root for root in kernel.cgroup_roots().values() if os.access(root, os.W_OK)]
+    for root in roots:
+        os.makedirs(f"{root}/podd-test/pod-abc", exist_ok=True)
+    yield "/podd-test/pod-abc"
+    for root in roots:
+        os.rmdir(f"{root}/podd-test/pod-abc")
+        os.rmdir(f"{root}/podd-test")

@@ -288,18 +288,6 @@ def test_limits_are_in_the_cgroup_v2(podd, pod):
     assert value("memory.swap.max") == "0"
 
 
-@pytest.fixture
-def pod_cgroup():
-    """A pod's cgroup, made and removed by its owner, as kubelet does."""
-    roots = [root for root in kernel.cgroup_roots().values() if os.access(root, os.W_OK)]
-    for root in roots:
-        os.makedirs(f"{root}/podd-test/pod-abc", exist_ok=True)
-    yield "/podd-test/pod-abc"
-    for root in roots:
-        os.rmdir(f"{root}/podd-test/pod-abc")
-        os.rmdir(f"{root}/podd-test")
-
-
 def test_cgroup_parent_holds_the_container_under_its_id(podd, pod_cgroup, no_leaks):
     linux = cri.LinuxPodSandboxConfig(cgroup_parent=pod_cgroup)
     linux.security_context.namespace_options.pid = cri.CONTAINER
