@@ -24,6 +24,17 @@ static void cancel_pull(struct member *m)
     op_on_done(m->op, &cancelled);
 }
 
+void declared_cancel_pulls(struct declared *d)
+{
+    for (size_t i = 0; i < d->n_members; i++) {
+        cancel_pull(&d->members[i]);
+        d->members[i].kill = false;
+        d->members[i].due = 0;
+    }
+    for (size_t i = 0; i < d->n_ephemeral; i++)
+        cancel_pull(&d->ephemeral[i]->member);
+}
+
 static void mark_saved(struct declared *d, const struct err *e, void *arg)
 {
     d->saved = true; /* or it could not be written: ending it counts more than the mark */
@@ -42,13 +53,7 @@ void declared_delete(struct declared *d, int64_t grace)
         d->hasten = true;
     }
     d->deleting = true;
-    for (size_t i = 0; i < d->n_members; i++) {
-        cancel_pull(&d->members[i]);
-        d->members[i].kill = false;
-        d->members[i].due = 0;
-    }
-    for (size_t i = 0; i < d->n_ephemeral; i++)
-        cancel_pull(&d->ephemeral[i]->member);
+    declared_cancel_pulls(d);
     if (!d->superseded) {
         d->saved = false;
         if (!d->on_saved) /* else an apply waits for its record, and says when */
@@ -160,6 +165,15 @@ static bool stop_init(struct declared *d)
         }
     }
     return true;
+}
+
+bool declared_stop_containers(struct declared *d)
+{
+    if (d->retry_at > time_now_ns()) {
+        declared_wake_at(d, d->retry_at);
+        return false;
+    }
+    return d->ops == 0 && stop_main(d) && stop_init(d);
 }
 
 static void removed(struct op *op, const char *id, const struct err *e)

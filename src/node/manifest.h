@@ -266,7 +266,8 @@ struct pod_spec {
     struct object_list volumes;
     int restart; /* enum restart_policy */
     struct opt_int grace;
-    int dns_policy; /* enum dns_policy */
+    struct opt_int active_deadline; /* seconds since the pod was declared */
+    int dns_policy;                 /* enum dns_policy */
     struct dns_config *dns;
     struct object_list host_aliases;
     struct opt_bool host_network, host_pid, host_ipc, share_pid;

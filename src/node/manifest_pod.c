@@ -114,7 +114,7 @@ static const struct object_type os_type = TYPE_OF(os_fields);
 
 #define S pod_spec
 static const struct field spec_fields[] = {
-    REFUSED("activeDeadlineSeconds", "podd does not end pods by deadline yet"),
+    INT("activeDeadlineSeconds", active_deadline, 1, INT32_MAX),
     REFUSED("affinity", NO_SCHEDULER),
     ONLY("automountServiceAccountToken", "false", "podd has no service accounts"),
     LIST("containers", containers, container_type, REQUIRED),

@@ -140,6 +140,7 @@ struct declared {
     char *trouble;                    /* why the pod does not come up, for people; NULL: nothing */
     bool initialized;                 /* the init containers are done, for this sandbox */
     bool finished;                    /* all ended, and nothing is to be started again */
+    bool expired;                     /* its activeDeadlineSeconds have passed */
     bool network_released;            /* finished, and its sandbox is stopped */
     enum pod_phase final_phase;
     struct timer *timer; /* the next thing that is due */
@@ -255,7 +256,12 @@ void op_work(struct loop *loop, struct op *op, struct work_job *job);
 /* ---- The reconciler ----------------------------------------------------------------------------
  */
 
-void declared_sync(struct declared *d);      /* reconcile.c */
+void declared_sync(struct declared *d);   /* reconcile.c */
+void declared_finish(struct declared *d); /* nothing of it is started again */
+/* deadline.c: when the pod's time is up (ns since the epoch); 0: never. */
+int64_t deadline_of(const struct declared *d);
+/* Ends the pod when its time is up. False: it is not. */
+bool deadline_sync(struct declared *d);
 bool sandbox_sync(struct declared *d);       /* sandbox.c: true when it is ready */
 void sandbox_lost(struct declared *d);       /* containers.c follows a lost sandbox */
 void sandbox_release(struct declared *d);    /* of a finished pod */
@@ -275,6 +281,9 @@ const struct manifest_probe *member_probe(const struct member *m, enum probe_kin
 /* Begins to end it; `grace` < 0: its own. A shorter grace hastens one under way. */
 void declared_delete(struct declared *d, int64_t grace); /* deletion.c */
 void deletion_sync(struct declared *d);
+/* One more step of stopping its containers, as before a deletion. True: none runs any more. */
+bool declared_stop_containers(struct declared *d);
+void declared_cancel_pulls(struct declared *d);
 /* Answers the call when the mark is on disk, or, with `wait`, when the pod is gone. */
 void declared_answer_deletion(struct declared *d, struct rpc_call *call, bool wait);
 /* What the record says is on disk, or could not be written. */

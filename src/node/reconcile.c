@@ -103,11 +103,11 @@ static bool sidecars_stop(struct declared *d)
     return true;
 }
 
-static void finish(struct declared *d)
+void declared_finish(struct declared *d)
 {
     for (size_t i = 0; i < d->n_members; i++)
         member_note_end(&d->members[i]);
-    d->final_phase = declared_phase(d);
+    d->final_phase = d->expired ? PHASE_FAILED : declared_phase(d);
     d->finished = true;
     log_info("node", d->key, "has ended: %s", phase_name(d->final_phase));
     declared_touch(d);
@@ -148,6 +148,8 @@ static void wake_for_due(struct declared *d)
 
     if (d->sandbox_due > now)
         due = d->sandbox_due;
+    if (deadline_of(d) && (due == 0 || deadline_of(d) < due))
+        due = deadline_of(d);
     for (size_t i = 0; i < d->n_members + d->n_ephemeral; i++) {
         int64_t at =
             i < d->n_members ? d->members[i].due : d->ephemeral[i - d->n_members]->member.due;
@@ -174,13 +176,15 @@ void declared_sync(struct declared *d)
         sandbox_release(d);
         return;
     }
+    if (deadline_sync(d))
+        return;
     if (!sandbox_sync(d)) {
         wake_for_due(d);
         return;
     }
     if (is_over(d)) {
         if (sidecars_stop(d) && d->ops == 0) {
-            finish(d);
+            declared_finish(d);
             declared_kick(d);
         }
         return;

@@ -239,6 +239,10 @@ static Podd__V1__PodStatus *status_message(struct declared *d, bool with_probes)
     podd__v1__pod_status__init(to);
     to->phase = xstrdup(phase_name(declared_phase(d)));
     set_text(&to->message, d->trouble);
+    if (d->expired) {
+        set_text(&to->reason, "DeadlineExceeded");
+        set_text(&to->message, "was active on the node for longer than activeDeadlineSeconds");
+    }
     if (d->blockers) {
         set_text(&to->reason, "Replacing");
         set_text(&to->message, "waits for the pod of this name before it to end");

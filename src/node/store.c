@@ -69,6 +69,8 @@ static char *record_text(const struct declared *d)
 
     if (d->deleting)
         json_object_set_new(record, "grace", json_integer(d->grace));
+    if (d->expired)
+        json_object_set_new(record, "expired", json_true());
     if (d->finished)
         json_object_set_new(record, "finished", json_string(phase_name(d->final_phase)));
     for (size_t i = 0; i < d->n_members; i++)
@@ -224,6 +226,7 @@ static void read_state(struct declared *d, const json_t *record)
     d->deleting = json_is_true(json_object_get(record, "deleting"));
     if (d->deleting)
         d->grace = get_int(record, "grace");
+    d->expired = json_is_true(json_object_get(record, "expired"));
     if (finished) {
         d->finished = true;
         d->final_phase = str_equal(finished, "Succeeded") ? PHASE_SUCCEEDED : PHASE_FAILED;

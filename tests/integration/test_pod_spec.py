@@ -336,3 +336,52 @@ def test_events_can_be_followed(podd, apply):
             break
     stream.cancel()
     assert reasons == ["Pulled", "Created", "Started"]
+
+
+def test_a_pod_whose_time_is_up_fails(podd, apply):
+    """Also one that would be restarted for ever, and with the grace of its containers."""
+    apply(manifest("late", "trap 'echo asked; exit 0' TERM; while :; do sleep 0.05; done",
+                   pod={"activeDeadlineSeconds": 1, "restartPolicy": "Always",
+                        "terminationGracePeriodSeconds": 5}))
+    wait_until(lambda: get(podd, "late").status.phase == "Failed")
+    status = get(podd, "late").status
+    assert status.reason == "DeadlineExceeded" and "activeDeadlineSeconds" in status.message
+    assert status.containers[0].exit_code == 0 and status.containers[0].restart_count == 0
+    assert "asked" in podd.podctl("logs", "late").stdout
+    assert "DeadlineExceeded" in [e.reason for e in events(podd, "late")]
+    time.sleep(0.5)
+    assert get(podd, "late").status.phase == "Failed"  # and stays so
+
+
+def test_a_deadline_ends_what_has_not_begun(podd, apply):
+    apply(manifest("never", "sleep 1000", pod={
+        "activeDeadlineSeconds": 1,
+        "initContainers": [{"name": "wait", "image": "busybox", "imagePullPolicy": "Never",
+                            "command": ["sleep", "1000"]}],
+        "terminationGracePeriodSeconds": 0}))
+    wait_until(lambda: get(podd, "never").status.phase == "Failed")
+    assert get(podd, "never").status.reason == "DeadlineExceeded"
+
+
+def test_a_deadline_passes_while_podd_is_away(own_podd):
+    import yaml
+
+    podd = own_podd
+    text = manifest("away", "sleep 1000", pod={"activeDeadlineSeconds": 2,
+                                               "terminationGracePeriodSeconds": 0})
+    podd.podctl("apply", "-f", "-", stdin=yaml.safe_dump(text))
+    wait_until(lambda: main(podd, "away").state == RUNNING)
+    podd.kill()
+    time.sleep(2)
+    podd.start()
+    wait_until(lambda: get(podd, "away").status.phase == "Failed")
+    podd.restart()
+    assert get(podd, "away").status.reason == "DeadlineExceeded"
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "soon", "99999999999"])
+def test_an_impossible_deadline_is_refused(podd, seconds):
+    text = f"apiVersion: v1\nkind: Pod\nmetadata: {{name: x}}\nspec:\n" \
+           f"  activeDeadlineSeconds: {seconds}\n  containers: [{{name: c, image: busybox}}]\n"
+    done = podd.podctl("apply", "-f", "-", stdin=text, check=False)
+    assert done.returncode != 0 and "activeDeadlineSeconds" in done.stderr and ":5:" in done.stderr
