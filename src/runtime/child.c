@@ -44,7 +44,8 @@ enum { START_TIMEOUT_MS = 60000, REAP_TIMEOUT_MS = 2000 };
 
 /* ---- Child ----------------------------------------------------------------------------------- */
 
-/* Their handlers are at the defaults since clone3. */
+/* Handlers are at their defaults since clone3. It leaves ignored what is ignored: a shim ignores no
+ * signal, it blocks them. */
 static void signals_unblock(void)
 {
     sigset_t none;

@@ -11,6 +11,7 @@
 #define TESTS_RUNTIME_POD_H
 
 #include <fcntl.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -273,12 +274,27 @@ static inline char *mount_table_read(void)
     return (char *)text.data;
 }
 
+/* What a shim has: no signal is ignored, and a mount table that no other test changes. */
+static inline void as_shim(void)
+{
+    static bool done;
+
+    if (done)
+        return;
+    done = true;
+    for (int s = 1; s < NSIG; s++)
+        signal(s, SIG_DFL);
+    assert_int_equal(unshare(CLONE_NEWNS), 0);
+    assert_int_equal(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+}
+
 /* Forks, enters the sandbox (after `prepare`, if any, changed the request), runs the body.
  * Afterwards nothing may be left: no cgroup, no mount on the host. */
 static inline void with_sandbox(void (*prepare)(struct pod *pod), void (*body)(struct pod *pod))
 {
     static unsigned serial;
     assert_int_equal(geteuid(), 0);
+    as_shim();
     char *cgroup = xasprintf("/podd-test-%d-%u", (int)getpid(), serial++);
     char *before = mount_table_read();
     fflush(NULL);

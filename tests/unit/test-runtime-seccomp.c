@@ -32,6 +32,7 @@ static int with_filter(const struct bytes *program, void (*body)(void))
     fflush(NULL);
     pid_t pid = fork();
     if (pid == 0) {
+        signal(SIGSEGV, SIG_DFL); /* not cmocka's, which would go on with the next test here */
         filter_load(program);
         body();
         _exit(0);
@@ -166,8 +167,24 @@ static void test_default_profile_looks_at_arguments(void **state)
     bytes_free(&program);
 }
 
+static void body_can_32bit(void)
+{
+    CHECK(call32(20, 0, 0) == getpid());
+}
+
+/* A kernel may be built or told to have none of them. */
+static bool has_32bit_calls(void)
+{
+    struct sock_filter allow = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    struct bytes program = {.data = (uint8_t *)&allow, .len = sizeof(allow)};
+
+    return with_filter(&program, body_can_32bit) == 0;
+}
+
 static void test_default_profile_holds_for_32_bit_calls(void **state)
 {
+    if (!has_32bit_calls())
+        skip();
     struct bytes program = program_default(capability_default());
     assert_int_equal(with_filter(&program, body_32bit), 0);
     bytes_free(&program);
