@@ -23,6 +23,8 @@ struct node_config {
     struct net *net;
     struct health *health;
     const char *root, *state;
+    char *const
+        *dns_servers;       /* strv, in place of the node's; NULL: the node's. Outlives the node */
     const char *log_root;   /* of container logs: /var/log/pods, or below <root> */
     uint64_t log_size_max;  /* bytes of each file of such a log; 0: it is not rotated */
     uint32_t log_files_max; /* at least 2 */

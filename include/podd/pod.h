@@ -204,6 +204,7 @@ struct pods_config {
     const char *seccomp_default_profile; /* JSON file; NULL: the built-in profile */
     const char *cgroup_parent;           /* of pods that name none: "/podd" */
     bool systemd_cgroups;                /* parents that pods name are slices; needs cgroup v2 */
+    char *const *dns_servers; /* strv: for pods that say nothing of DNS; NULL: the node's */
 };
 
 struct pods;

@@ -19,8 +19,21 @@ struct setup_job {
     struct volumes_place place;
     struct payload *payloads;
     char *log_dir;
+    char *const *dns_servers; /* borrowed */
     struct bytes resolv_conf;
 };
+
+static struct bytes resolv_conf_of(char *const *servers)
+{
+    struct strbuf b = {0};
+
+    for (char *const *it = servers; *it; it++) {
+        strbuf_adds(&b, "nameserver ");
+        strbuf_adds(&b, *it);
+        strbuf_adds(&b, "\n");
+    }
+    return (struct bytes){.data = (uint8_t *)b.data, .len = b.len};
+}
 
 static void setup_work(struct work_job *base)
 {
@@ -31,7 +44,9 @@ static void setup_work(struct work_job *base)
         dir_ensure(job->log_dir, 0755, &base->err) < 0)
         return;
     /* Only needed where dnsConfig adds to it; a node without one has nothing to add to. */
-    if (file_read(AT_FDCWD, RESOLV_CONF, 1 << 20, &job->resolv_conf, &ignored) < 0)
+    if (job->dns_servers)
+        job->resolv_conf = resolv_conf_of(job->dns_servers);
+    else if (file_read(AT_FDCWD, RESOLV_CONF, 1 << 20, &job->resolv_conf, &ignored) < 0)
         err_clear(&ignored);
 }
 
@@ -106,6 +121,7 @@ static void sandbox_make(struct declared *d)
     job->place = declared_volumes_place(d);
     job->payloads = payloads;
     job->log_dir = declared_log_dir(d);
+    job->dns_servers = d->node->config.dns_servers;
     d->sandbox_op = op_new(d, NULL, setup_done, job);
     op_work(d->node->config.loop, d->sandbox_op, &job->base);
 }

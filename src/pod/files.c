@@ -77,17 +77,24 @@ static int add_words(struct strbuf *b, const char *keyword, const char *what, ch
     return 0;
 }
 
+static int add_servers(struct strbuf *b, char *const *servers, struct err *e)
+{
+    for (size_t i = 0; i < strv_len(servers); i++) {
+        if (check_server(servers[i], e) < 0)
+            return -1;
+        strbuf_adds(b, "nameserver ");
+        strbuf_adds(b, servers[i]);
+        strbuf_adds(b, "\n");
+    }
+    return 0;
+}
+
 static int make_given(const struct sandbox_config *config, struct strbuf *b, struct err *e)
 {
     if (add_words(b, "search", "search domain", config->dns_searches, e) < 0)
         return -1;
-    for (size_t i = 0; i < strv_len(config->dns_servers); i++) {
-        if (check_server(config->dns_servers[i], e) < 0)
-            return -1;
-        strbuf_adds(b, "nameserver ");
-        strbuf_adds(b, config->dns_servers[i]);
-        strbuf_adds(b, "\n");
-    }
+    if (add_servers(b, config->dns_servers, e) < 0)
+        return -1;
     return add_words(b, "options", "option", config->dns_options, e);
 }
 
@@ -122,13 +129,16 @@ static int add_node_file(const char *path, struct strbuf *b, struct err *e)
     return 0;
 }
 
-int resolv_conf_make(const struct sandbox_config *config, struct strbuf *ret, struct err *e)
+int resolv_conf_make(const struct sandbox_config *config, char *const *servers, struct strbuf *ret,
+                     struct err *e)
 {
     /* Where systemd-resolved keeps the servers that it asks itself. */
     static const char upstream[] = "/run/systemd/resolve/resolv.conf";
 
     if (config->dns_given)
         return make_given(config, ret, e);
+    if (servers && config->network != NAMESPACE_NODE)
+        return add_servers(ret, servers, e);
     if (add_node_file("/etc/resolv.conf", ret, e) < 0)
         return -1;
     if (config->network != NAMESPACE_NODE && ret->data && only_loopback(ret->data) &&

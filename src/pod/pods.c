@@ -57,6 +57,8 @@ int pods_open(const struct pods_config *config, struct pods **ret, struct err *e
     p->state = xstrdup(config->state);
     p->restrict_oom_score_adj = config->restrict_oom_score_adj;
     p->seccomp_default_profile = xstrdup(config->seccomp_default_profile);
+    if (config->dns_servers)
+        p->dns_servers = strv_dup(config->dns_servers, strv_len(config->dns_servers));
     p->cgroup_parent = xstrdup(str_empty(config->cgroup_parent) ? "/podd" : config->cgroup_parent);
     if (config->systemd_cgroups)
         p->systemd = systemd_new(p->loop);
@@ -100,6 +102,7 @@ void pods_release(struct pods *p)
     free(p->root);
     free(p->state);
     free(p->seccomp_default_profile);
+    strv_free(p->dns_servers);
     free(p->cgroup_parent);
     free(p);
 }

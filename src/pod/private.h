@@ -22,6 +22,7 @@ struct pods {
     char *root, *state; /* <root>/pods and <state>/pods exist */
     bool restrict_oom_score_adj;
     char *seccomp_default_profile; /* NULL: the built-in one */
+    char **dns_servers;            /* strv, for pods that say nothing of DNS; NULL: the node's */
     char *cgroup_parent;
     struct systemd *systemd; /* NULL: cgroups are directories */
     struct kernel_features kernel;

@@ -425,7 +425,8 @@ static void run_begin(struct pods *p, const struct sandbox_config *config, const
     r->root_dir = sandbox_root_dir(p, id);
     if (p->systemd && !str_empty(config->cgroup_parent))
         r->slice = xstrdup(slice_name(config->cgroup_parent));
-    if (request_fill(r, config, &e) < 0 || resolv_conf_make(config, &r->resolv_conf, &e) < 0) {
+    if (request_fill(r, config, &e) < 0 ||
+        resolv_conf_make(config, p->dns_servers, &r->resolv_conf, &e) < 0) {
         sandbox_object_free(r->s);
         run_free(r);
         id_later(p, fn, arg, NULL, &e);

@@ -128,6 +128,9 @@ static int open_images(struct daemon *d, struct err *e)
 
 static int open_net(struct daemon *d, struct err *e)
 {
+    if (d->config->network.mode == NETWORK_MODE_CNI)
+        return err_set(e, ERR_UNIMPLEMENTED,
+                       "network.mode: cni is not built yet; podd runs with mode: bridge only");
     _cleanup_free_ char *state = xasprintf("%s/net", d->config->state);
     struct net_config config = {
         .bridge = d->config->network.bridge,
@@ -156,6 +159,7 @@ static int open_pods(struct daemon *d, struct err *e)
         .restrict_oom_score_adj = d->config->restrict_oom_score_adj,
         .seccomp_default_profile = d->config->seccomp_default_profile,
         .cgroup_parent = "/podd",
+        .dns_servers = d->config->network.dns,
         .systemd_cgroups = d->systemd_cgroups,
     };
     return pods_open(&config, &d->pods, e);
@@ -188,6 +192,7 @@ static int open_services(struct daemon *d, struct err *e)
         .health = d->health,
         .root = d->config->root,
         .state = d->config->state,
+        .dns_servers = d->config->network.dns,
         .log_root = d->config->log_root,
         .log_size_max = d->config->logs.max_size,
         .log_files_max = d->config->logs.max_files,

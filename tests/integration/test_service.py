@@ -9,7 +9,7 @@ import podd_pb2
 import pytest
 
 from lib import daemon
-from lib.cri import code_of
+from lib.cri import code_of, wait_until
 
 
 def test_version_status_and_config(podd):
@@ -32,6 +32,34 @@ def test_a_cgroup_driver_that_cannot_work_is_refused_at_the_start():
     try:
         with pytest.raises(AssertionError, match="systemd has not booted this machine; use auto"):
             podd.start()
+    finally:
+        podd.close()
+
+
+def test_a_network_mode_that_is_not_built_is_refused_at_the_start():
+    podd = daemon.Podd("cni", "network: {mode: cni}\nrestrict_oom_score_adj: true\n")
+    podd.spawn()
+    assert podd.process.wait(20) != 0
+    assert "network.mode: cni" in podd.log.read_text()
+    podd.close()
+
+
+def test_name_servers_of_the_configuration(busybox_tar):
+    podd = daemon.Podd("dns", "network: {bridge: podd3, pools: [10.91.0.0/16], dns: [10.0.0.53]}\n"
+                       "restrict_oom_score_adj: true\n").start()
+    try:
+        podd.podctl("image", "import", "--name", "busybox", busybox_tar)
+        text = lambda name, more: (  # noqa: E731
+            f"apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec:\n  restartPolicy: Never\n"
+            f"{more}  containers: [{{name: c, image: busybox, imagePullPolicy: Never,"
+            " command: [cat, /etc/resolv.conf]}]\n")
+        podd.podctl("apply", "-f", "-", stdin=text("silent", "") + "---\n" + text(
+            "adds", "  dnsConfig: {searches: [example.org]}\n"))
+        for name, wanted in (("silent", "nameserver 10.0.0.53\n"),
+                             ("adds", "search example.org\nnameserver 10.0.0.53\n")):
+            wait_until(lambda name=name: podd.api.GetPod(podd_pb2.GetPodRequest(name=name))
+                       .pod.status.phase == "Succeeded")
+            assert podd.podctl("logs", name).stdout == wanted
     finally:
         podd.close()
 

@@ -18,12 +18,29 @@ static void test_resolv_conf_as_given(void **state)
     _cleanup_strbuf_ struct strbuf b = {0}, empty = {0};
     _cleanup_err_ struct err e = ERR_INIT;
 
-    assert_int_equal(resolv_conf_make(&config, &b, &e), 0);
+    assert_int_equal(resolv_conf_make(&config, NULL, &b, &e), 0);
     assert_string_equal(b.data, "search google.com x.y\nnameserver 10.10.10.10\n"
                                 "nameserver fe80::1%eth0\noptions ndots:8\n");
     config = (struct sandbox_config){.dns_given = true};
-    assert_int_equal(resolv_conf_make(&config, &empty, &e), 0);
+    assert_int_equal(resolv_conf_make(&config, NULL, &empty, &e), 0);
     assert_int_equal(empty.len, 0);
+}
+
+static void test_servers_for_who_says_nothing(void **state)
+{
+    char *const *servers = STRV("10.0.0.53", "::1");
+    struct sandbox_config config = {.network = NAMESPACE_POD};
+    _cleanup_strbuf_ struct strbuf b = {0}, given = {0}, host = {0};
+    _cleanup_err_ struct err e = ERR_INIT;
+
+    assert_int_equal(resolv_conf_make(&config, servers, &b, &e), 0);
+    assert_string_equal(b.data, "nameserver 10.0.0.53\nnameserver ::1\n");
+    config.network = NAMESPACE_NODE; /* is where the node is, and asks whom it asks */
+    assert_int_equal(resolv_conf_make(&config, servers, &host, &e), 0);
+    assert_true(!host.data || !strstr(host.data, "10.0.0.53"));
+    config = (struct sandbox_config){.dns_given = true, .dns_servers = STRV("10.9.9.9")};
+    assert_int_equal(resolv_conf_make(&config, servers, &given, &e), 0);
+    assert_string_equal(given.data, "nameserver 10.9.9.9\n");
 }
 
 static void refuse_dns(struct sandbox_config *config)
@@ -32,7 +49,7 @@ static void refuse_dns(struct sandbox_config *config)
     _cleanup_err_ struct err e = ERR_INIT;
 
     config->dns_given = true;
-    assert_int_equal(resolv_conf_make(config, &b, &e), -1);
+    assert_int_equal(resolv_conf_make(config, NULL, &b, &e), -1);
     assert_int_equal(e.code, ERR_INVALID_ARGUMENT);
     assert_null(strpbrk(err_text(&e), "\n\r"));
 }
@@ -165,6 +182,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_resolv_conf_as_given),
+        cmocka_unit_test(test_servers_for_who_says_nothing),
         cmocka_unit_test(test_nothing_can_be_smuggled_into_resolv_conf),
         cmocka_unit_test(test_hostnames),
         cmocka_unit_test(test_hosts_names_the_pod_by_every_address),
