@@ -90,10 +90,13 @@ class Churn:
 
     @staticmethod
     def kill_shim(sandbox):
-        for line in output("ps", "-eo", "pid,args").split("\n"):
-            if sandbox in line and "podd-shim" in line:
-                os.kill(int(line.split()[0]), 9)
-                return True
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                with open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as f:
+                    command = f.read()
+                if sandbox in command and "podd-shim" in command:
+                    os.kill(int(pid), 9)
+                    return True
         return False
 
     def work(self, worker):
