@@ -28,6 +28,7 @@ struct node_config {
     const char *log_root;   /* of container logs: /var/log/pods, or below <root> */
     uint64_t log_size_max;  /* bytes of each file of such a log; 0: it is not rotated */
     uint32_t log_files_max; /* at least 2 */
+    const char *manifest_dir; /* of files that declare pods; it may be missing. NULL: none */
     bool restrict_oom_score_adj;
     /* Called by the Shutdown RPC once everything is stopped: ends the daemon. */
     void (*on_shutdown)(void *arg);

@@ -224,6 +224,8 @@ int cmd_describe(struct cli *cli, int argc, char **argv)
     field("Status:", pod_word(pod));
     field("Address:", s->n_ips ? s->ips[0] : s->host_network ? "the node's" : "-");
     field("Restart policy:", pod->restart_policy);
+    if (!str_empty(pod->manifest_file))
+        field("Declared by:", pod->manifest_file);
     field("Sandbox:", s->sandbox_id);
     if (s->n_init_containers)
         puts("Init containers:");

@@ -10,14 +10,16 @@
  */
 #include "diff.h"
 #include "object.h"
+#include "static.h"
 
 #include <jansson.h>
 
 struct apply {
     struct list item; /* of node->applies; the first is under way */
     struct node *node;
-    struct rpc_call *call;
+    struct rpc_call *call; /* NULL: a file's */
     const Podd__V1__ApplyRequest *request;
+    struct file_apply *file; /* NULL: a call's */
     struct manifests found;
     struct object_manifest **changed; /* of found.objects: what has to be written */
     size_t n_changed;
@@ -27,12 +29,20 @@ struct apply {
     size_t n_applied;
 };
 
+/* Of a file in the directory of manifests: no call asks, and none is answered. */
+struct file_apply {
+    Podd__V1__ApplyRequest request;
+    char *name;
+    void (*done)(void *arg, const struct err *e);
+    void *arg;
+};
+
 /* ---- The answer --------------------------------------------------------------------------------
  */
 
 static void apply_next(struct node *n);
 
-static void apply_free(struct apply *a)
+static void answer_call(const struct apply *a)
 {
     Podd__V1__ApplyResponse response = PODD__V1__APPLY_RESPONSE__INIT;
 
@@ -42,6 +52,22 @@ static void apply_free(struct apply *a)
         rpc_fail(a->call, &a->failed);
     else
         rpc_reply(a->call, &response.base);
+}
+
+static void answer_file(struct file_apply *file, const struct err *failed)
+{
+    file->done(file->arg, failed);
+    free(file->request.manifest.data);
+    free(file->name);
+    free(file);
+}
+
+static void apply_free(struct apply *a)
+{
+    if (a->call)
+        answer_call(a);
+    else
+        answer_file(a->file, &a->failed);
     for (size_t i = 0; i < a->n_applied; i++)
         podd__v1__applied__free_unpacked(a->applied[i], NULL);
     free(a->applied);
@@ -146,6 +172,14 @@ static void declared_saved(struct declared *d, const struct err *e, void *arg)
     apply_end(a);
 }
 
+/* The file that the pod is declared by from now on. A call may restart a file's pod, no more. */
+static const char *source_of(const struct apply *a, const struct declared *before)
+{
+    if (a->file)
+        return a->file->name;
+    return before && !before->deleting ? before->source : NULL;
+}
+
 static void declare(struct node *n, struct apply *a, struct pod_manifest *manifest_take,
                     struct declared *before)
 {
@@ -157,6 +191,7 @@ static void declare(struct node *n, struct apply *a, struct pod_manifest *manife
                before && !before->deleting ? PODD__V1__APPLIED__ACTION__CONFIGURED
                                            : PODD__V1__APPLIED__ACTION__CREATED);
     declared_set_manifest(d, manifest_take);
+    d->source = xstrdup(source_of(a, before));
     d->replaces = before;
     if (before)
         before->replaced_by = d;
@@ -186,7 +221,7 @@ static void relabelled(struct declared *d, const struct err *e, void *arg)
     apply_end(a);
 }
 
-/* New labels and annotations; the containers go on. */
+/* New labels and annotations, or another file that declares it; the containers go on. */
 static void relabel(struct apply *a, struct declared *d, struct pod_manifest *manifest_take)
 {
     struct pod_manifest *m = d->manifest;
@@ -199,6 +234,9 @@ static void relabel(struct apply *a, struct declared *d, struct pod_manifest *ma
     manifest_take->metadata = metadata;
     manifest_take->json = json;
     pod_manifest_free(manifest_take);
+    char *source = xstrdup(source_of(a, d));
+    free(d->source);
+    d->source = source;
     a->pending++;
     d->on_saved = relabelled;
     d->on_saved_arg = a;
@@ -214,7 +252,8 @@ static void apply_pod(struct node *n, struct apply *a, struct pod_manifest *mani
 
     if (!d || d->deleting || a->request->restart || !same_spec(d->manifest, manifest_take)) {
         declare(n, a, manifest_take, d);
-    } else if (str_equal(d->manifest->json, manifest_take->json)) {
+    } else if (str_equal(d->manifest->json, manifest_take->json) &&
+               str_equal(d->source, source_of(a, d))) {
         add_answer(a, "Pod", manifest_take->metadata, PODD__V1__APPLIED__ACTION__UNCHANGED);
         pod_manifest_free(manifest_take);
     } else {
@@ -343,6 +382,16 @@ static int check_namespace(struct node *n, const struct pod_metadata *metadata, 
                    "namespace %s is being deleted; apply again when it is gone", name);
 }
 
+/* What a file declares is the file's to change; the same again, and a restart of it, are fine. */
+static int check_pod(struct apply *a, const struct pod_manifest *m, struct err *e)
+{
+    const struct declared *d = declared_find(a->node, m->metadata->namespace_, m->metadata->name);
+
+    if (a->file || !d || str_equal(d->manifest->json, m->json))
+        return 0;
+    return static_check_owner(d, e);
+}
+
 /* What is wrong with the objects beside those that are there already. */
 static int check_found(struct apply *a, struct err *e)
 {
@@ -358,7 +407,8 @@ static int check_found(struct apply *a, struct err *e)
             return -1;
     }
     for (size_t i = 0; i < a->found.count; i++)
-        if (check_namespace(a->node, a->found.items[i]->metadata, e) < 0)
+        if (check_namespace(a->node, a->found.items[i]->metadata, e) < 0 ||
+            check_pod(a, a->found.items[i], e) < 0)
             return -1;
     return 0;
 }
@@ -387,16 +437,40 @@ static void apply_next(struct node *n)
     apply_end(a);
 }
 
+static void apply_add(struct node *n, struct apply *a)
+{
+    a->node = n;
+    list_append(&n->applies, &a->item);
+    if (n->applies.next == &a->item)
+        apply_next(n);
+}
+
 void apply_run(struct node *n, struct rpc_call *call, const Podd__V1__ApplyRequest *request)
 {
     struct apply *a = xnew(struct apply);
 
-    a->node = n;
     a->call = call;
     a->request = request;
-    list_append(&n->applies, &a->item);
-    if (n->applies.next == &a->item)
-        apply_next(n);
+    apply_add(n, a);
+}
+
+void apply_file(struct node *n, const char *name, const struct bytes *text,
+                void (*done)(void *arg, const struct err *e), void *arg)
+{
+    struct apply *a = xnew(struct apply);
+    struct file_apply *file = xnew(struct file_apply);
+
+    podd__v1__apply_request__init(&file->request);
+    file->name = xstrdup(name);
+    file->request.file_name = file->name;
+    file->request.namespace_ = (char *)"default";
+    file->request.manifest.data = xmemdup(text->data, text->len);
+    file->request.manifest.len = text->len;
+    file->done = done;
+    file->arg = arg;
+    a->file = file;
+    a->request = &file->request;
+    apply_add(n, a);
 }
 
 void applies_close(struct node *n)

@@ -105,6 +105,7 @@ void declared_free(struct declared *d)
     free(d->namespace_);
     free(d->name);
     free(d->uid);
+    free(d->source);
     free(d);
 }
 

@@ -4,6 +4,7 @@
  */
 #include "object.h"
 #include "private.h"
+#include "static.h"
 #include "translate.h"
 
 #include <limits.h>
@@ -38,6 +39,7 @@ static void node_free(struct node *n)
     free((char *)n->config.root);
     free((char *)n->config.state);
     free((char *)n->config.log_root);
+    free((char *)n->config.manifest_dir);
     free(n->hostname);
     free(n);
 }
@@ -59,6 +61,7 @@ static struct node *node_new(const struct node_config *config)
     n->config.root = xstrdup(config->root);
     n->config.state = xstrdup(config->state);
     n->config.log_root = xstrdup(config->log_root);
+    n->config.manifest_dir = xstrdup(config->manifest_dir);
     n->hostname = own_hostname();
     n->started_at = time_now_ns();
     /* Versions grow over restarts too: a clock that is faster than they are is where they begin. */
@@ -102,6 +105,8 @@ void node_start(struct node *n)
     list_for_each (it, &n->declared)
         declared_touch(container_of(it, struct declared, item));
     namespaces_check(n);
+    if (n->config.manifest_dir)
+        n->statics = static_open(n, n->config.manifest_dir);
 }
 
 /* ---- Closing -----------------------------------------------------------------------------------
@@ -139,6 +144,7 @@ void node_close(struct node *n)
         pod_watch_free(n->pod_watch);
     watches_close(n);
     applies_close(n);
+    static_close(n->statics);
     stop_all_close(n);
     list_for_each (it, &n->declared)
         fail_waiters(container_of(it, struct declared, item));

@@ -2,6 +2,7 @@
  * object_call.c - the calls of podd.v1 about Namespaces, ConfigMaps and Secrets.
  */
 #include "object.h"
+#include "static.h"
 
 #include <jansson.h>
 
@@ -214,13 +215,30 @@ static void deleted(struct op *op, const char *id, const struct err *e)
     namespaces_check(op->node);
 }
 
+/* A file's pods cannot be deleted with their namespace: the file would still declare them. */
+static int check_pods(struct node *n, const struct object *namespace_, struct err *e)
+{
+    list_for_each (it, &n->declared) {
+        const struct declared *d = container_of(it, struct declared, item);
+        if (str_equal(d->namespace_, namespace_->manifest->metadata->name) &&
+            declared_is_current(d) && static_check_owner(d, e) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 void object_call_delete(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
 {
     const Podd__V1__DeleteObjectRequest *request = (const Podd__V1__DeleteObjectRequest *)message;
     struct object *o = find_or_fail(ctx, call, request->kind, request->namespace_, request->name);
+    _cleanup_err_ struct err e = ERR_INIT;
 
     if (!o)
         return;
+    if (o->manifest->kind == OBJECT_NAMESPACE && check_pods(ctx, o, &e) < 0) {
+        rpc_fail(call, &e);
+        return;
+    }
     if (o->busy && !o->deleting) {
         call_fail(call, ERR_ABORTED, "%s is being changed by another call; try again", o->key);
     } else if (o->manifest->kind == OBJECT_NAMESPACE) {

@@ -26,6 +26,7 @@
 struct declared;
 struct deletions;
 struct events;
+struct static_pods;
 
 /* ---- The node ----------------------------------------------------------------------------------
  */
@@ -59,6 +60,7 @@ struct node {
     struct events *events;
     struct attached_table *attached;
     struct stop_all *stopping;   /* NULL: none under way */
+    struct static_pods *statics; /* NULL: no directory of manifests is watched */
     uint64_t version;            /* of the last change of any pod */
     struct deletions *deletions; /* what watches that go on must be told (watch_log.c) */
     uint64_t order;              /* of the last declaration */
@@ -124,6 +126,7 @@ struct declared {
     uint64_t order;   /* of declaration: grows */
     char *key, *namespace_, *name, *uid;
     int64_t created_at;
+    char *source;                  /* the file that declares it (static.c); NULL: a call did */
     struct pod_manifest *manifest; /* NULL: only what is left of a pod is being removed */
     struct member *members;        /* init containers, then containers */
     size_t n_members, n_init;
@@ -375,6 +378,10 @@ Podd__V1__ProbeResult probe_result_number(enum probe_result result);
 
 void node_status_reply(struct node *n, struct rpc_call *call); /* node_status.c */
 void apply_run(struct node *n, struct rpc_call *call, const Podd__V1__ApplyRequest *request);
+/* Applies the text of a file of the directory of manifests, as a call would; done(arg, e) once, e
+ * as in callbacks of other rooms, but never NULL. */
+void apply_file(struct node *n, const char *name, const struct bytes *text,
+                void (*done)(void *arg, const struct err *e), void *arg);
 void applies_close(struct node *n);
 struct probe_plan;
 /* A probe as given by a caller, whose strings it borrows. */

@@ -3,6 +3,7 @@
  */
 #include "object.h"
 #include "private.h"
+#include "static.h"
 
 void call_fail(struct rpc_call *call, enum err_code code, const char *fmt, ...)
 {
@@ -100,6 +101,11 @@ static void call_delete_pod(struct rpc_call *call, const ProtobufCMessage *messa
         (request->grace_period < 0 || request->grace_period > INT32_MAX)) {
         call_fail(call, ERR_INVALID_ARGUMENT, "grace_period must be 0 to %d seconds, not %lld",
                   INT32_MAX, (long long)request->grace_period);
+        return;
+    }
+    _cleanup_err_ struct err e = ERR_INIT;
+    if (static_check_owner(d, &e) < 0) {
+        rpc_fail(call, &e);
         return;
     }
     declared_delete(d, request->has_grace_period ? request->grace_period : -1);

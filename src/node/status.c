@@ -313,6 +313,8 @@ Podd__V1__Pod *declared_to_message(struct declared *d, bool with_probes)
     to->created_at = d->created_at;
     to->manifest = xstrdup(d->manifest->json);
     to->restart_policy = xstrdup(policies[d->manifest->spec->restart]);
+    if (d->source)
+        to->manifest_file = xstrdup(d->source);
     to->status = status_message(d, with_probes);
     return to;
 }

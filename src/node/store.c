@@ -1,11 +1,11 @@
 /*
  * store.c - the records of declared pods: <root>/declared/<namespace>_<name>.json.
  *
- * A record is the manifest with what must outlive podd: uid, attempts, back-off, and whether the
- * pod is being deleted or has finished. It is written as a whole, on a worker thread; while one
- * write is under way another one waits, and then writes what is true by then. Two pods of one name
- * never touch the record at once: the newer one waits until the older one's write or removal has
- * ended, and from then on the older one leaves it alone.
+ * A record is the manifest with what must outlive podd: uid, attempts, back-off, the file that
+ * declares it, and whether the pod is being deleted or has finished. It is written as a whole, on a
+ * worker thread; while one write is under way another one waits, and then writes what is true by
+ * then. Two pods of one name never touch the record at once: the newer one waits until the older
+ * one's write or removal has ended, and from then on the older one leaves it alone.
  */
 #include "private.h"
 
@@ -67,6 +67,8 @@ static char *record_text(const struct declared *d)
                                (json_int_t)d->sandbox_attempt, "deleting", d->deleting);
     json_t *containers = json_object();
 
+    if (d->source)
+        json_object_set_new(record, "source", json_string(d->source));
     if (d->deleting)
         json_object_set_new(record, "grace", json_integer(d->grace));
     if (d->expired)
@@ -223,6 +225,7 @@ static void read_state(struct declared *d, const json_t *record)
 
     d->created_at = get_int(record, "created_at");
     d->sandbox_attempt = (uint32_t)get_int(record, "sandbox_attempt");
+    d->source = xstrdup(json_string_value(json_object_get(record, "source")));
     d->deleting = json_is_true(json_object_get(record, "deleting"));
     if (d->deleting)
         d->grace = get_int(record, "grace");

@@ -13,6 +13,7 @@
 
 #define DEFAULT_ROOT "/var/lib/podd"
 #define DEFAULT_STATE "/run/podd"
+#define DEFAULT_MANIFESTS "/etc/podd/manifests"
 
 static const char usage[] =
     "Usage: podd [FLAG]...\n"
@@ -65,6 +66,7 @@ void config_free(struct config *c)
     free(c->state);
     free(c->socket);
     free(c->log_root);
+    free(c->manifests);
     free(c->seccomp_default_profile);
     free(c->network.bridge);
     strv_free(c->network.pools);
@@ -222,8 +224,11 @@ static int finish(struct config *c, struct err *e)
                        "root %s and state %s must not be the same directory or one in the other: "
                        "the state ends with a reboot, the root does not",
                        c->root, c->state);
-    c->log_root =
-        str_equal(c->root, DEFAULT_ROOT) ? xstrdup("/var/log/pods") : xasprintf("%s/logs", c->root);
+    /* Another podd beside the machine's own must not take its logs or its pods. */
+    bool own = !str_equal(c->root, DEFAULT_ROOT);
+    c->log_root = own ? xasprintf("%s/logs", c->root) : xstrdup("/var/log/pods");
+    if (!own && !c->manifests)
+        c->manifests = xstrdup(DEFAULT_MANIFESTS);
     return 0;
 }
 

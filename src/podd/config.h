@@ -17,8 +17,9 @@ enum config_network_mode { NETWORK_MODE_BRIDGE, NETWORK_MODE_CNI };
 struct config {
     char *root; /* absolute, as all paths here */
     char *state;
-    char *socket;   /* "unix:///..." */
-    char *log_root; /* of container logs: /var/log/pods, or <root>/logs for another root */
+    char *socket;    /* "unix:///..." */
+    char *log_root;  /* of container logs: /var/log/pods, or <root>/logs for another root */
+    char *manifests; /* of files that declare pods; NULL: none, as for another root by default */
     enum log_level log_level;
     enum config_cgroup_driver cgroup_driver;
     bool restrict_oom_score_adj;

@@ -196,6 +196,7 @@ static int open_services(struct daemon *d, struct err *e)
         .log_root = d->config->log_root,
         .log_size_max = d->config->logs.max_size,
         .log_files_max = d->config->logs.max_files,
+        .manifest_dir = d->config->manifests,
         .restrict_oom_score_adj = d->config->restrict_oom_score_adj,
         .on_shutdown = on_shutdown_call,
         .on_shutdown_arg = d,

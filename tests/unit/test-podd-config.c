@@ -75,6 +75,7 @@ static void every_key_is_taken(void **state)
         read_good("root: /srv/podd\n"
                   "state: /run/other\n"
                   "socket: unix:///run/other/s.sock\n"
+                  "manifests: /srv/manifests\n"
                   "log_level: debug\n"
                   "cgroup_driver: systemd\n"
                   "restrict_oom_score_adj: true\n"
@@ -100,6 +101,7 @@ static void every_key_is_taken(void **state)
     assert_string_equal(c->root, "/srv/podd");
     assert_string_equal(c->state, "/run/other");
     assert_string_equal(c->socket, "unix:///run/other/s.sock");
+    assert_string_equal(c->manifests, "/srv/manifests");
     assert_int_equal(c->log_level, LOG_DEBUG);
     assert_int_equal(c->cgroup_driver, CGROUP_DRIVER_SYSTEMD);
     assert_true(c->restrict_oom_score_adj);
@@ -257,6 +259,7 @@ static void flags_win_over_the_file(void **state)
     assert_string_equal(c->state, "/srv/c");
     assert_string_equal(c->socket, "unix:///srv/c/s");
     assert_string_equal(c->log_root, "/srv/a/logs");
+    assert_null(c->manifests); /* they are for the machine's own podd */
     assert_int_equal(c->log_level, LOG_DEBUG);
     config_free(c);
     c = NULL;
@@ -293,6 +296,7 @@ static void default_root_logs_where_kubernetes_looks(void **state)
     assert_int_equal(load(&c, &e, "--config", "/dev/null", NULL), 0);
     assert_defaults(c);
     assert_string_equal(c->log_root, "/var/log/pods");
+    assert_string_equal(c->manifests, "/etc/podd/manifests");
     config_free(c);
 }
 
