@@ -163,6 +163,10 @@ int dir_ensure(const char *path, mode_t mode, struct err *e)
         errno = EINVAL;
         return err_set(e, ERR_INVALID_ARGUMENT, "make directory: the path is empty");
     }
+    /* Nearly always all is there, or all but the last. */
+    _cleanup_close_ int whole = enter_or_make(AT_FDCWD, path, mode);
+    if (whole >= 0)
+        return 0;
     _cleanup_free_ char *copy = xstrdup(path);
     _cleanup_close_ int dir = open(*path == '/' ? "/" : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0)

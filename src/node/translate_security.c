@@ -26,7 +26,7 @@ static void plan_paths(struct container_plan *p, const struct container_security
         return;
     for (size_t i = 0; i < ARRAY_SIZE(masked_paths); i++)
         strv_push(&masked, masked_paths[i]);
-    for (long cpu = 0; cpu < sysconf(_SC_NPROCESSORS_CONF); cpu++) {
+    for (long cpu = 0, cpus = sysconf(_SC_NPROCESSORS_CONF); cpu < cpus; cpu++) {
         _cleanup_free_ char *path =
             xasprintf("/sys/devices/system/cpu/cpu%ld/thermal_throttle", cpu);
         strv_push(&masked, path);

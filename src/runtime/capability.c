@@ -11,7 +11,7 @@
 
 #define BIT(cap) (UINT64_C(1) << (cap))
 
-uint64_t capability_all(void)
+static uint64_t bounding_set(void)
 {
     uint64_t mask = 0;
     for (int cap = 0; cap < 64; cap++) {
@@ -21,6 +21,17 @@ uint64_t capability_all(void)
         if (set)
             mask |= BIT(cap);
     }
+    return mask;
+}
+
+/* Read once: nothing in podd changes it, and it takes a system call for each capability. */
+uint64_t capability_all(void)
+{
+    static _Atomic uint64_t known;
+    uint64_t mask = known;
+
+    if (!mask)
+        known = mask = bounding_set();
     return mask;
 }
 
