@@ -129,11 +129,18 @@ void image_fs_usage(struct image_store *s, struct image_fs_usage *ret);
 /* ---- Root file systems
  * -------------------------------------------------------------------------------- */
 
+/* Whose ids the files of the image get: those of a user namespace, of which id 0 is `uid` and `gid`
+ * on the node. The layers are mapped (MOUNT_ATTR_IDMAP, Linux 5.19 for overlayfs), never changed.
+ */
+struct rootfs_ids {
+    int user_ns; /* borrowed */
+    uint32_t uid, gid;
+};
 /* Makes the container's writable layer (anew, if there is one) and assembles the overlay as a
  * *detached* mount: the fd is the caller's, the host's mount table does not change. Any thread;
- * `layers` as in struct image. */
-int rootfs_create(struct image_store *s, const char *container_id, char *const *layers, int *ret_fd,
-                  struct err *e) MUST_CHECK;
+ * `layers` as in struct image; `ids` NULL: the node's. */
+int rootfs_create(struct image_store *s, const char *container_id, char *const *layers,
+                  const struct rootfs_ids *ids, int *ret_fd, struct err *e) MUST_CHECK;
 /* Deletes the writable layer, in the background once renamed away. Missing is success. */
 int rootfs_remove(struct image_store *s, const char *container_id, struct err *e) MUST_CHECK;
 /* What the container has written, found by looking at each file: for a worker thread. */

@@ -63,7 +63,8 @@ void shim_free(struct shim *s);
 
 pid_t shim_pid(const struct shim *s);
 uint64_t shim_start_time(const struct shim *s);
-int shim_netns(const struct shim *s); /* borrowed; -1 when the pod uses the host's */
+int shim_netns(const struct shim *s);   /* borrowed; -1 when the pod uses the host's */
+int shim_user_ns(const struct shim *s); /* the same */
 /* The containers that the shim knew when the connection was made (for recovery). */
 const Podd__Shim__InfoResponse *shim_info(const struct shim *s);
 

@@ -208,6 +208,7 @@ void cri_status(struct rpc_call *call, const ProtobufCMessage *message, void *ct
     status.conditions = conditions;
     status.n_conditions = ARRAY_SIZE(conditions);
     handler_features.recursive_read_only_mounts = c->features.recursive_read_only;
+    handler_features.user_namespaces = c->features.user_namespaces;
     handler.features = &handler_features;
     features.supplemental_groups_policy = true;
     features.mount_options = true;

@@ -9,6 +9,10 @@
  * does that part: fsconfig(2) while the string fits, else mount(2) in a mount namespace that dies
  * with the thread, out of which a detached copy of the mount is taken.
  *
+ * Layers whose ids are mapped are mounted, mapped, over themselves in such a thread's namespace
+ * first: overlayfs takes its layers as they are seen there, and keeps them when the namespace is
+ * gone.
+ *
  * Options. index, metacopy and xino stay off and redirects are neither made nor followed: layers
  * come from strangers and must mean what their files say. Where the kernel has it (5.10) the mount
  * is "volatile": the writable layer belongs to a container, a container does not outlive the boot,
@@ -159,8 +163,10 @@ static int dirs_add(struct dirs *d, const char *path, struct err *e)
 
 struct job {
     const struct overlay *overlay;
-    bool in_namespace;
-    int fd; /* the result; -1 when failed */
+    bool in_namespace;  /* mounted there by mount(2) */
+    bool append;        /* else, by appending */
+    bool cannot_append; /* which this kernel does not know */
+    int fd;             /* the result; -1 when failed */
     struct err error;
 };
 
@@ -230,13 +236,45 @@ static int leave_process(bool in_namespace, struct err *e)
     return 0;
 }
 
+/* Covers the layer with a mount of itself that shows its files with the ids of `user_ns`. */
+static int map_layer(const char *path, int user_ns, struct err *e)
+{
+    struct mount_attr attr = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)user_ns};
+    _cleanup_close_ int fd = open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+
+    if (fd < 0)
+        return err_errno(e, errno, "map the ids of layer %s: open_tree", path);
+    if (mount_setattr(fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
+        return err_errno(e, errno,
+                         "map the ids of layer %s: does its file system support idmapped mounts?",
+                         path);
+    if (move_mount(fd, "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+        return err_errno(e, errno, "map the ids of layer %s: move_mount", path);
+    return 0;
+}
+
+static int map_layers(const struct overlay *o, struct err *e)
+{
+    for (char *const *lower = o->lowers; *lower; lower++)
+        if (map_layer(*lower, o->user_ns, e) < 0)
+            return -1;
+    return 0;
+}
+
 static void *run_job(void *arg)
 {
     struct job *job = arg;
     CLEANUP(dirs_close) struct dirs d = {0};
+    bool mapped = job->overlay->user_ns >= 0;
 
-    if (leave_process(job->in_namespace, &job->error) < 0 ||
-        dirs_open(job->overlay, &d, &job->error) < 0)
+    if (leave_process(job->in_namespace || mapped, &job->error) < 0 ||
+        (mapped && map_layers(job->overlay, &job->error) < 0))
+        return NULL;
+    if (job->append) {
+        job->cannot_append = mount_by_appending(job->overlay, &job->fd, &job->error) > 0;
+        return NULL;
+    }
+    if (dirs_open(job->overlay, &d, &job->error) < 0)
         return NULL;
     _cleanup_free_ char *lowers = join_lowers(&d);
     int r = job->in_namespace ? mount_in_namespace(job->overlay, &d, lowers, &job->fd, &job->error)
@@ -245,19 +283,37 @@ static void *run_job(void *arg)
     return NULL;
 }
 
-static int mount_in_thread(const struct overlay *o, bool in_namespace, int *ret_fd, struct err *e)
+/* 0, -1 with *e, or 1 when the kernel does not know how to append. */
+static int run_in_thread(struct job *job, int *ret_fd, struct err *e)
 {
-    struct job job = {.overlay = o, .in_namespace = in_namespace, .fd = -1};
     pthread_t thread;
 
-    int r = pthread_create(&thread, NULL, run_job, &job);
+    int r = pthread_create(&thread, NULL, run_job, job);
     if (r)
         return err_errno(e, r, "mount an overlay: start a thread");
     pthread_join(thread, NULL);
-    if (job.fd < 0)
-        return err_move(e, &job.error);
-    *ret_fd = job.fd;
+    if (job->cannot_append) {
+        err_clear(&job->error);
+        return 1;
+    }
+    if (job->fd < 0)
+        return err_move(e, &job->error);
+    *ret_fd = job->fd;
     return 0;
+}
+
+static int mount_in_thread(const struct overlay *o, bool in_namespace, int *ret_fd, struct err *e)
+{
+    struct job job = {.overlay = o, .in_namespace = in_namespace, .fd = -1};
+
+    return run_in_thread(&job, ret_fd, e);
+}
+
+static int append(const struct overlay *o, int *ret_fd, struct err *e)
+{
+    struct job job = {.overlay = o, .append = true, .fd = -1};
+
+    return o->user_ns < 0 ? mount_by_appending(o, ret_fd, e) : run_in_thread(&job, ret_fd, e);
 }
 
 int overlay_mount_by_fds(const struct overlay *o, int *ret_fd, struct err *e)
@@ -288,7 +344,7 @@ int overlay_mount(struct overlay_kernel *k, const struct overlay *o, int *ret_fd
 {
     if (!atomic_load(&k->no_append) && paths_fit(o)) {
         _cleanup_err_ struct err first = ERR_INIT;
-        int r = mount_by_appending(o, ret_fd, &first);
+        int r = append(o, ret_fd, &first);
         if (r == 0)
             return 0;
         if (r < 0)

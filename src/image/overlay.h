@@ -9,6 +9,7 @@
 struct overlay {
     char *const *lowers; /* strv of absolute paths, the uppermost first; at least one */
     const char *upper, *work;
+    int user_ns; /* of its ids the lowers' files are shown to be; -1: of their own */
 };
 
 /* How this kernel takes the layers; found out by the first mount. */

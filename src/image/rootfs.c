@@ -56,13 +56,16 @@ static char **lower_paths(struct image_store *s, char *const *layers)
 }
 
 /* "/" of the container looks like "/" of the uppermost layer. */
-static int dress_upper(const char *upper, const char *top, struct err *e)
+static int dress_upper(const char *upper, const char *top, const struct rootfs_ids *ids,
+                       struct err *e)
 {
     struct stat st;
 
     if (stat(top, &st) < 0)
         return err_errno(e, errno, "the image's layer %s", top);
-    if ((st.st_uid || st.st_gid) && chown(upper, st.st_uid, st.st_gid) < 0)
+    uid_t uid = st.st_uid + (ids ? ids->uid : 0);
+    gid_t gid = st.st_gid + (ids ? ids->gid : 0);
+    if ((uid || gid) && chown(upper, uid, gid) < 0)
         return err_errno(e, errno, "chown %s", upper);
     if (chmod(upper, st.st_mode & 07777) < 0)
         return err_errno(e, errno, "chmod %s", upper);
@@ -103,21 +106,22 @@ static int make_layer_dir(struct image_store *s, const char *id, struct err *e)
     return r < 0 ? err_errno(e, r, "make the directory %s/containers/%s", s->root, id) : 0;
 }
 
-static int create(struct image_store *s, const char *id, char *const *layers, int *ret_fd,
-                  struct err *e)
+static int create(struct image_store *s, const char *id, char *const *layers,
+                  const struct rootfs_ids *ids, int *ret_fd, struct err *e)
 {
     _cleanup_strv_ char **lowers = lower_paths(s, layers);
     _cleanup_free_ char *upper = xasprintf("%s/containers/%s/upper", s->root, id);
     _cleanup_free_ char *work = xasprintf("%s/containers/%s/work", s->root, id);
 
-    if (make_layer_dir(s, id, e) < 0 || dress_upper(upper, lowers[0], e) < 0)
+    if (make_layer_dir(s, id, e) < 0 || dress_upper(upper, lowers[0], ids, e) < 0)
         return -1;
-    struct overlay overlay = {.lowers = lowers, .upper = upper, .work = work};
+    struct overlay overlay = {
+        .lowers = lowers, .upper = upper, .work = work, .user_ns = ids ? ids->user_ns : -1};
     return overlay_mount(&s->overlay, &overlay, ret_fd, e);
 }
 
-int rootfs_create(struct image_store *s, const char *container_id, char *const *layers, int *ret_fd,
-                  struct err *e)
+int rootfs_create(struct image_store *s, const char *container_id, char *const *layers,
+                  const struct rootfs_ids *ids, int *ret_fd, struct err *e)
 {
     if (!id_valid(container_id))
         return err_set(e, ERR_INVALID_ARGUMENT, "the container id \"%.140s\" is malformed",
@@ -125,7 +129,7 @@ int rootfs_create(struct image_store *s, const char *container_id, char *const *
     for (char *const *hex = layers; hex && *hex; hex++)
         if (!digest_hex_valid(*hex))
             return err_set(e, ERR_INVALID_ARGUMENT, "the layer \"%.100s\" is malformed", *hex);
-    if (create(s, container_id, layers, ret_fd, e) == 0)
+    if (create(s, container_id, layers, ids, ret_fd, e) == 0)
         return 0;
     _cleanup_err_ struct err ignored = ERR_INIT;
     (void)!tree_remove(s->containers_fd, container_id, &ignored);

@@ -26,6 +26,7 @@ struct create {
     char **layers;
     char *volumes_dir;
     struct image_user user;
+    struct rootfs_ids ids; /* of the pod's user namespace; user_ns -1: the node's */
     int rootfs_fd;
     struct err why;
 };
@@ -38,6 +39,7 @@ static void create_free(struct create *r)
     strv_free(r->layers);
     free(r->volumes_dir);
     image_user_clear(&r->user);
+    fd_close(r->ids.user_ns);
     fd_close(r->rootfs_fd);
     err_clear(&r->why);
     pods_release(r->p);
@@ -160,7 +162,8 @@ static int make_volumes(struct create *r)
         return err_errno(&r->why, errno, "make %s", r->volumes_dir);
     for (size_t i = 0; i < strv_len(r->plan->volumes); i++) {
         _cleanup_free_ char *dest = xasprintf("%s/%zu", r->volumes_dir, i);
-        if (volume_make(r->rootfs_fd, r->plan->volumes[i], dest, &r->why) < 0)
+        if (volume_make(r->rootfs_fd, r->plan->volumes[i], dest, r->ids.uid, r->ids.gid, &r->why) <
+            0)
             return -1;
     }
     return 0;
@@ -185,7 +188,8 @@ static void rootfs_work(void *arg)
     struct create *r = arg;
 
     if (check_sources(r) < 0 ||
-        rootfs_create(r->p->images, r->c->id, r->layers, &r->rootfs_fd, &r->why) < 0 ||
+        rootfs_create(r->p->images, r->c->id, r->layers, r->ids.user_ns < 0 ? NULL : &r->ids,
+                      &r->rootfs_fd, &r->why) < 0 ||
         image_user_resolve(r->rootfs_fd, r->plan->user, &r->user, &r->why) < 0 ||
         make_volumes(r) < 0)
         return;
@@ -258,6 +262,19 @@ static int make_plan(struct create *r, const struct container_config *config,
     return plan_make(&in, &r->plan, e);
 }
 
+/* The worker uses it while the sandbox may go. */
+static int take_user_namespace(struct create *r, struct err *e)
+{
+    const struct sandbox_private *priv = r->s->priv;
+
+    if (priv->n_uid_maps == 0)
+        return 0;
+    r->ids.uid = priv->uid_maps[0].host_id;
+    r->ids.gid = priv->gid_maps[0].host_id;
+    r->ids.user_ns = fd_dup(shim_user_ns(priv->shim));
+    return r->ids.user_ns < 0 ? err_errno(e, r->ids.user_ns, "the pod's user namespace") : 0;
+}
+
 /* The container whose processes another one wants to share. */
 static int check_target(struct sandbox *s, const char *id, struct err *e)
 {
@@ -301,9 +318,10 @@ static void create_begin(struct sandbox *s, const struct container_config *confi
     r->p = pods_hold(p);
     r->s = s;
     r->rootfs_fd = -1;
+    r->ids.user_ns = -1;
     r->c = container_make(p, s, config, image, id);
     r->volumes_dir = xasprintf("%s/containers/%s/volumes", p->root, id);
-    if (make_plan(r, config, image, &e) < 0) {
+    if (make_plan(r, config, image, &e) < 0 || take_user_namespace(r, &e) < 0) {
         container_object_free(r->c);
         create_free(r);
         id_later(p, fn, arg, NULL, &e);

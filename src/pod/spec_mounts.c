@@ -179,7 +179,6 @@ static int want_image_volumes(struct plan *plan, struct wanted *w, const struct 
             continue;
         mount_spec_t *m = mount_new(PODD__SHIM__MOUNT__KIND__BIND, target, 0);
         m->source = xasprintf("%s/%zu", in->volumes_dir, strv_len(plan->volumes));
-        set_maps(m, in->uid_maps, in->n_uid_maps, in->gid_maps, in->n_gid_maps);
         wanted_push(w, m);
         strv_push(&plan->volumes, target);
     }

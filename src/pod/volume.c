@@ -140,9 +140,10 @@ static int copy_directory(int from, int to, unsigned depth, struct err *e)
     return r < 0 ? err_errno(e, r, "set owner and mode of a directory") : 0;
 }
 
-int volume_make(int rootfs_fd, const char *path, const char *dest, struct err *e)
+int volume_make(int rootfs_fd, const char *path, const char *dest, uint32_t uid, uint32_t gid,
+                struct err *e)
 {
-    if (mkdir(dest, 0755) < 0)
+    if (mkdir(dest, 0755) < 0 || ((uid || gid) && chown(dest, uid, gid) < 0))
         return err_errno(e, errno, "make %s", dest);
     _cleanup_close_ int from = open_in_root(rootfs_fd, path, O_RDONLY | O_DIRECTORY, 0);
     if (from == -ENOENT)

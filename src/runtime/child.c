@@ -5,9 +5,10 @@
  *   parent (shim)                      child
  *   ------------------------------     ---------------------------------------------------------
  *   clone3 into the cgroup        -->  not dumpable, signals at their defaults
- *                                      v1 cgroups, oom_score_adj, descriptor for the LSM label
+ *                                      v1 cgroups, oom_score_adj
  *                                      user namespace (and, with a new PID namespace in it, a
  *                                      second clone3 whose parent is the shim too)
+ *                                      descriptor for the LSM label
  *                                      enter(): other namespaces, mount tree
  *                                 <--  master of the terminal, if any
  *                                      session, stdio, directory, limits, identity, filter
@@ -86,7 +87,8 @@ static int oom_score_adj_set(const process_spec_t *p, struct err *e)
     return r < 0 ? err_errno(e, r, "set oom_score_adj to %s", text) : 0;
 }
 
-/* The label is written last, but its file must be opened while /proc is the node's. */
+/* The label is written last, but its file must be opened while /proc is the node's, and by this
+ * very process: the kernel refuses a write by another one, its own child included. */
 static int lsm_open(struct child *c, struct err *e)
 {
     c->lsm_exec = -1;
@@ -139,7 +141,7 @@ static int child_begin(struct child *c, struct err *e)
     signals_unblock();
     if (stdio_prepare(c, e) < 0)
         return -1;
-    if (oom_score_adj_set(c->process, e) < 0 || lsm_open(c, e) < 0)
+    if (oom_score_adj_set(c->process, e) < 0)
         return -1;
     return c->cg ? cgroup_enter_v1(c->cg, e) : 0;
 }
@@ -168,7 +170,7 @@ static _Noreturn void child_main(struct child *c)
 {
     _cleanup_err_ struct err e = ERR_INIT;
     if (child_begin(c, &e) < 0 || (c->user_ns >= 0 && user_ns_enter(c, &e) < 0) ||
-        c->enter(c, &e) < 0 || process_become(c, &e) < 0)
+        lsm_open(c, &e) < 0 || c->enter(c, &e) < 0 || process_become(c, &e) < 0)
         report_failure(c->report, &e);
     _exit(127);
 }

@@ -45,6 +45,17 @@ static bool mount_attribute_known(uint64_t attribute)
            errno == EBADF;
 }
 
+/* Layers can be mapped since 5.19, but volumes of memory, which nearly every pod has, since 6.3. */
+static bool user_namespaces_usable(void)
+{
+    struct utsname name;
+    unsigned major = 0, minor = 0;
+    if (access("/proc/self/ns/user", F_OK) < 0 || uname(&name) < 0 ||
+        sscanf(name.release, "%u.%u", &major, &minor) != 2)
+        return false;
+    return mount_attribute_known(MOUNT_ATTR_IDMAP) && (major > 6 || (major == 6 && minor >= 3));
+}
+
 static bool seccomp_known(void)
 {
     uint32_t action = SECCOMP_RET_ERRNO;
@@ -111,6 +122,7 @@ int kernel_probe(struct kernel_features *ret, struct err *e)
         .seccomp_filter = seccomp_known(),
         .overlayfs = overlayfs_known(),
         .idmapped_mounts = mount_attribute_known(MOUNT_ATTR_IDMAP),
+        .user_namespaces = user_namespaces_usable(),
         .recursive_read_only = mount_attribute_known(MOUNT_ATTR_RDONLY),
         .cgroup_kill = cgroup_kill_known(),
         .apparmor = apparmor_enabled(),

@@ -115,6 +115,7 @@ static void shut(struct shim *s, enum err_code code, const char *why)
     finish_execs(&s->lost_execs);
     fd_close(take_fd(&s->pidfd));
     fd_close(take_fd(&s->netns));
+    fd_close(take_fd(&s->user_ns));
 }
 
 void shim_free(struct shim *s)
@@ -357,6 +358,11 @@ uint64_t shim_start_time(const struct shim *s)
 int shim_netns(const struct shim *s)
 {
     return s->netns;
+}
+
+int shim_user_ns(const struct shim *s)
+{
+    return s->user_ns;
 }
 
 const Podd__Shim__InfoResponse *shim_info(const struct shim *s)

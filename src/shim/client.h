@@ -56,7 +56,8 @@ struct shim {
     pid_t pid;
     uint64_t start_time;
     int pidfd;
-    int netns; /* -1 when it is the daemon's own */
+    int netns;   /* -1 when it is the daemon's own */
+    int user_ns; /* the same */
     struct io *pidfd_io;
 
     struct channel ch; /* fd -1 when there is no connection */

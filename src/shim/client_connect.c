@@ -57,7 +57,7 @@ static int info_finish(struct call *c, struct channel *ch, const envelope_t *ans
                        const struct err *e)
 {
     struct shim *s = c->arg;
-    int netns;
+    int fds[2] = {-1, -1}; /* of the network and of the user namespace */
 
     if (e) {
         /* Freed by its owner, or what lost the connection deals with it. */
@@ -67,17 +67,19 @@ static int info_finish(struct call *c, struct channel *ch, const envelope_t *ans
             client_lost(s, err_text(e));
         return 0;
     }
-    if (channel_take_fds(ch, 1, &netns) < 0)
+    if (channel_take_fds(ch, answer->info_done->user_namespace ? 2 : 1, fds) < 0)
         return -EPROTO;
     bool again = s->handed_over;
     timer_stop(s->timer);
     s->state = SHIM_READY;
     if (again) {
-        fd_close(netns);
+        fd_close(fds[0]);
+        fd_close(fds[1]);
         tell_missed_exits(s, answer->info_done);
         return 0;
     }
-    s->netns = without_own_netns(netns);
+    s->netns = without_own_netns(fds[0]);
+    s->user_ns = fds[1];
     s->info = info_copy(answer->info_done);
     s->handed_over = true;
     s->ready(s->ready_arg, s, ERR_NONE);
@@ -197,6 +199,7 @@ void shim_begin(struct loop *loop, const char *directory, int pidfd_take, pid_t 
     s->start_time = start_time;
     s->pidfd = pidfd_take;
     s->netns = -1;
+    s->user_ns = -1;
     channel_init(&s->ch, -1);
     list_init(&s->calls);
     list_init(&s->failed);

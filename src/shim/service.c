@@ -46,9 +46,14 @@ static int handle_info(struct request *rq, struct err *e)
     _cleanup_free_ Podd__Shim__ContainerInfo **pointers = NULL;
     size_t n = 0, i = 0;
 
-    int netns = fd_dup(rq->sb->netns_fd);
-    if (netns < 0)
-        return err_errno(e, netns, "copy the descriptor of the network namespace");
+    int fds[2] = {fd_dup(rq->sb->netns_fd), -1};
+    if (fds[0] < 0)
+        return err_errno(e, fds[0], "copy the descriptor of the network namespace");
+    answer.user_namespace = rq->sb->ns.user_ns >= 0;
+    if (answer.user_namespace && (fds[1] = fd_dup(rq->sb->ns.user_ns)) < 0) {
+        fd_close(fds[0]);
+        return err_errno(e, fds[1], "copy the descriptor of the user namespace");
+    }
     list_for_each (it, &rq->sb->ctrs)
         n++;
     infos = xcalloc(n, sizeof(*infos));
@@ -62,7 +67,8 @@ static int handle_info(struct request *rq, struct err *e)
     answer.pid = getpid();
     answer.containers = pointers;
     answer.n_containers = n;
-    server_answer(rq->sb, rq->reply, PODD__SHIM__ENVELOPE__BODY_INFO_DONE, &answer, &netns, 1);
+    server_answer(rq->sb, rq->reply, PODD__SHIM__ENVELOPE__BODY_INFO_DONE, &answer, fds,
+                  answer.user_namespace ? 2 : 1);
     return 0;
 }
 

@@ -169,7 +169,7 @@ static int run_rootfs(struct driver *d, char **argv, struct err *e)
 
     if (!i)
         return err_set(e, ERR_NOT_FOUND, "no image %s", argv[1]);
-    if (rootfs_create(d->store, argv[0], i->layers, &fd, e) < 0)
+    if (rootfs_create(d->store, argv[0], i->layers, NULL, &fd, e) < 0)
         return -1;
     if (move_mount(fd, "", AT_FDCWD, argv[2], MOVE_MOUNT_F_EMPTY_PATH) < 0)
         return err_errno(e, errno, "attach to %s", argv[2]);

@@ -138,7 +138,7 @@ static int create(struct fixture *f, const char *id, char **layers)
     struct err e = ERR_INIT;
     int fd;
 
-    if (rootfs_create(f->store, id, layers, &fd, &e) < 0)
+    if (rootfs_create(f->store, id, layers, NULL, &fd, &e) < 0)
         fail_msg("%s", err_text(&e));
     return fd;
 }
@@ -243,13 +243,13 @@ static void strange_ids_are_refused(void **state)
     int fd;
 
     for (size_t i = 0; i < ARRAY_SIZE(ids); i++) {
-        assert_int_equal(rootfs_create(f->store, ids[i], NULL, &fd, &e), -1);
+        assert_int_equal(rootfs_create(f->store, ids[i], NULL, NULL, &fd, &e), -1);
         assert_int_equal(e.code, ERR_INVALID_ARGUMENT);
         err_clear(&e);
         assert_int_equal(rootfs_remove(f->store, ids[i], &e), -1);
         err_clear(&e);
     }
-    assert_int_equal(rootfs_create(f->store, "c1", evil_layer, &fd, &e), -1);
+    assert_int_equal(rootfs_create(f->store, "c1", evil_layer, NULL, &fd, &e), -1);
     err_clear(&e);
 }
 
@@ -262,7 +262,7 @@ static void a_failure_leaves_nothing(void **state)
     int fd;
 
     layer_name(99, hex);
-    assert_int_equal(rootfs_create(f->store, "c1", missing, &fd, &e), -1);
+    assert_int_equal(rootfs_create(f->store, "c1", missing, NULL, &fd, &e), -1);
     assert_non_null(strstr(e.message, "c1"));
     err_clear(&e);
     assert_false(has(f->store->containers_fd, "c1"));
@@ -302,7 +302,7 @@ static void mount_many(struct fixture *f, int n, mount_fn *fn)
         _cleanup_free_ char *path = xasprintf("%s/images/layers/%s/fs", f->root, layers[i - 1]);
         strv_push(&lowers, path);
     }
-    struct overlay o = {.lowers = lowers, .upper = upper, .work = work};
+    struct overlay o = {.lowers = lowers, .upper = upper, .work = work, .user_ns = -1};
     assert_non_null(getcwd(cwd, sizeof(cwd)));
     if (fn(&o, &fd, &e) < 0)
         fail_msg("%s", err_text(&e));

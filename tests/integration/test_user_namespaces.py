@@ -1,0 +1,248 @@
+"""Pods whose root is nobody on the node: user namespaces with mapped ids."""
+import json
+import os
+import pathlib
+import tempfile
+
+import cri_pb2 as cri
+import grpc
+import pytest
+
+from lib import cri as lib
+from lib.cri import code_of, container_config, exec_sync, read_log, wait_exited, wait_until
+
+pytestmark = pytest.mark.vm
+FIRST, LENGTH = 1_000_000, 65536
+
+
+def kernel_can():
+    major, minor = os.uname().release.split(".")[:2]
+    return (int(major), int(minor)) >= (5, 19)
+
+
+needs_mapped_layers = pytest.mark.skipif(not kernel_can(), reason="needs Linux 5.19")
+
+
+def pod_options(first=FIRST, **namespaces):
+    linux = cri.LinuxPodSandboxConfig()
+    options = linux.security_context.namespace_options
+    options.pid = namespaces.get("pid", cri.CONTAINER)
+    options.network = namespaces.get("network", cri.POD)
+    user = options.userns_options
+    user.mode = cri.POD
+    user.uids.add(host_id=first, container_id=0, length=LENGTH)
+    user.gids.add(host_id=first, container_id=0, length=LENGTH)
+    return linux
+
+
+@pytest.fixture
+def user_pod(podd, no_leaks):
+    pod = lib.Pod(podd, linux=pod_options())
+    yield pod
+    pod.remove()
+
+
+def script(pod, text):
+    code, log = pod.run("busybox", ["sh", "-c", text])
+    assert code == 0, log
+    return log["stdout"].decode()
+
+
+def process_on_the_node(podd, container):
+    info = podd.runtime.ContainerStatus(cri.ContainerStatusRequest(
+        container_id=container, verbose=True)).info["info"]
+    return pathlib.Path(f"/proc/{json.loads(info)['pid']}")
+
+
+@needs_mapped_layers
+def test_root_is_nobody_on_the_node(podd, user_pod):
+    container = user_pod.start("busybox", ["sleep", "1000"])
+    process = process_on_the_node(podd, container)
+    status = process.joinpath("status").read_text()
+    assert f"Uid:\t{FIRST}\t{FIRST}\t{FIRST}\t{FIRST}" in status
+    assert process.joinpath("uid_map").read_text().split() == ["0", str(FIRST), str(LENGTH)]
+    assert process.joinpath("gid_map").read_text().split() == ["0", str(FIRST), str(LENGTH)]
+    assert exec_sync(podd, container, "id", "-u").stdout == b"0\n"
+    answer = exec_sync(podd, container, "sh", "-c", "cat /proc/self/uid_map; id -u")
+    assert answer.stdout.split() == [b"0", str(FIRST).encode(), str(LENGTH).encode(), b"0"]
+
+
+@needs_mapped_layers
+def test_files_belong_to_the_containers_root(podd, user_pod):
+    text = script(user_pod, """
+        for f in / /bin /bin/busybox /etc/hosts /etc/hostname /etc/resolv.conf /dev /dev/null /dev/shm \\
+                 /dev/pts /dev/mqueue /proc /sys /tmp; do
+            stat -c '%n %u %g' $f
+        done
+        echo new > /new && chown 5:6 /new && stat -c '%n %u %g' /new
+        echo more >> /etc/passwd && stat -c '%n %u %g' /etc/passwd
+        touch /dev/shm/x && rm /dev/shm/x""")
+    owners = {line.split()[0]: line.split()[1:] for line in text.splitlines()}
+    assert owners.pop("/new") == ["5", "6"]
+    # The kernel's own are the node's root's, for whom nobody inside stands.
+    for path in ("/proc", "/sys", "/dev/mqueue"):
+        assert owners.pop(path) == ["65534", "65534"]
+    assert set(map(tuple, owners.values())) == {("0", "0")}, owners
+
+
+@needs_mapped_layers
+def test_the_image_is_not_changed_and_others_see_it_as_it_is(podd, user_pod, pod):
+    script(user_pod, "chmod 700 /bin/busybox && chown 7 /etc && echo changed > /etc/group")
+    text = script(pod, "stat -c '%a %u' /bin/busybox /etc; cat /etc/group")
+    assert text.splitlines()[0].endswith(" 0") and text.splitlines()[1].endswith(" 0")
+    assert "changed" not in text
+
+
+@needs_mapped_layers
+def test_two_pods_share_no_id(podd, user_pod):
+    other = lib.Pod(podd, linux=pod_options(FIRST + LENGTH))
+    try:
+        paths = [process_on_the_node(podd, p.start("busybox", ["sh", "-c", "touch /mine; sleep 1000"]))
+                 for p in (user_pod, other)]
+        owners = [wait_until(lambda at=at: (at / "root/mine").exists() and (at / "root/mine").stat().st_uid)
+                  for at in paths]
+        assert owners == [FIRST, FIRST + LENGTH]
+    finally:
+        other.remove()
+
+
+@needs_mapped_layers
+def test_other_users_groups_and_limits(podd, user_pod):
+    config = container_config("busybox", ["id"])
+    context = config.linux.security_context
+    context.run_as_user.value = 1000
+    context.run_as_group.value = 2000
+    context.supplemental_groups.append(3000)
+    container = user_pod.start("", config=config)
+    log = read_log(wait_exited(podd, container).log_path)
+    assert log["stdout"].startswith(b"uid=1000(alice) gid=2000 groups=2000,3000")
+    outside = container_config("busybox", ["id"])
+    outside.linux.security_context.run_as_user.value = LENGTH
+    container = user_pod.create("", config=outside)
+    code, message = code_of(podd.runtime.StartContainer,
+                            cri.StartContainerRequest(container_id=container))
+    assert code == grpc.StatusCode.INVALID_ARGUMENT
+    assert f"id {LENGTH} is not in the pod's user namespace" in message
+
+
+@needs_mapped_layers
+def test_a_volume_with_mapped_ids(podd, user_pod):
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
+        os.chmod(directory, 0o755)
+        pathlib.Path(directory, "there").write_text("here\n")
+        config = container_config("busybox", ["sh", "-c", "stat -c %u /v/there && touch /v/made && "
+                                              "chown 3:4 /v/made"])
+        mount = config.mounts.add(container_path="/v", host_path=directory)
+        for maps in (mount.uidMappings, mount.gidMappings):
+            maps.add(container_id=0, host_id=FIRST, length=LENGTH)
+        container = user_pod.start("", config=config)
+        status = wait_exited(podd, container)
+        log = read_log(status.log_path)
+        assert status.exit_code == 0 and log["stdout"] == b"0\n", log
+        made = pathlib.Path(directory, "made").stat()
+        assert (made.st_uid, made.st_gid) == (3, 4), "on disk the ids are the container's"
+
+
+@needs_mapped_layers
+def test_a_volume_without_maps_is_somebody_elses(podd, user_pod):
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
+        os.chmod(directory, 0o755)
+        config = container_config("busybox", ["sh", "-c", "stat -c %u /v; touch /v/x"])
+        config.mounts.add(container_path="/v", host_path=directory)
+        status = wait_exited(podd, user_pod.start("", config=config))
+        log = read_log(status.log_path)
+        assert log["stdout"] == b"65534\n" and status.exit_code != 0, log
+
+
+@needs_mapped_layers
+def test_capabilities_hold_inside_only(podd, user_pod):
+    config = container_config("busybox", ["sh", "-c", """
+        ip link set lo mtu 1400 && ip link show lo | grep -q 'mtu 1400' &&
+        mount -t tmpfs none /mnt 2>/dev/null || mkdir -p /mnt && mount -t tmpfs none /mnt &&
+        echo mounted && hostname changed && hostname &&
+        ! dd if=/dev/zero of=/proc/sysrq-trigger bs=1 count=1 2>/dev/null &&
+        ! sysctl -w kernel.panic=1 2>/dev/null && echo kept"""])
+    config.linux.security_context.capabilities.add_capabilities.append("ALL")
+    config.linux.security_context.seccomp.profile_type = cri.SecurityProfile.Unconfined
+    config.linux.security_context.apparmor.profile_type = cri.SecurityProfile.Unconfined
+    status = wait_exited(podd, user_pod.start("", config=config))
+    log = read_log(status.log_path)
+    assert log["stdout"] == b"mounted\nchanged\nkept\n", log
+
+
+@needs_mapped_layers
+def test_terminals_and_streams_can_be_opened_again(podd, user_pod):
+    config = container_config("busybox", ["sh", "-c", "echo out > /dev/stdout; echo err > /dev/stderr"])
+    config.linux.security_context.run_as_user.value = 1000
+    status = wait_exited(podd, user_pod.start("", config=config))
+    assert read_log(status.log_path) == {"stdout": b"out\n", "stderr": b"err\n"}
+    tty = container_config("busybox", ["sh", "-c", "tty && stat -c %u $(tty) && echo x > $(tty)"], tty=True)
+    status = wait_exited(podd, user_pod.start("", config=tty))
+    assert status.exit_code == 0
+    assert read_log(status.log_path)["stdout"].split() == [b"/dev/pts/0", b"0", b"x"]
+
+
+@needs_mapped_layers
+def test_it_stays_over_a_crash_of_podd(own_podd):
+    pod = lib.Pod(own_podd, linux=pod_options())
+    first = pod.start("busybox", ["sleep", "1000"])
+    own_podd.kill()
+    own_podd.start()
+    assert exec_sync(own_podd, first, "cat", "/proc/self/uid_map").stdout.split()[1] == \
+        str(FIRST).encode()
+    again = pod.start("busybox", ["sleep", "1000"])
+    assert exec_sync(own_podd, again, "stat", "-c", "%u", "/bin/busybox").stdout == b"0\n"
+    status = pod.status().linux.namespaces.options.userns_options
+    assert status.mode == cri.POD and status.uids[0].host_id == FIRST
+    pod.remove()
+
+
+@needs_mapped_layers
+def test_pods_that_share_their_processes(podd, no_leaks):
+    pod = lib.Pod(podd, linux=pod_options(pid=cri.POD))
+    try:
+        config = container_config("busybox", ["sleep", "1000"])
+        config.linux.security_context.namespace_options.pid = cri.POD
+        pod.start("", config=config)
+        other = container_config("busybox", ["sh", "-c", "ps -o pid,user,args | grep '[s]leep 1000'"])
+        other.linux.security_context.namespace_options.pid = cri.POD
+        status = wait_exited(podd, pod.start("", config=other))
+        assert status.exit_code == 0, read_log(status.log_path)
+    finally:
+        pod.remove()
+
+
+@needs_mapped_layers
+def test_the_nodes_network_from_a_user_namespace(podd, no_leaks):
+    pod = lib.Pod(podd, linux=pod_options(network=cri.NODE))
+    try:
+        config = container_config("busybox", ["sh", "-c", "test -d /sys/class/net/lo && ! touch /sys/x && "
+                                              "! ip link set lo mtu 1400"])
+        config.linux.security_context.namespace_options.network = cri.NODE
+        config.linux.security_context.capabilities.add_capabilities.append("NET_ADMIN")
+        status = wait_exited(podd, pod.start("", config=config))
+        assert status.exit_code == 0, read_log(status.log_path)
+    finally:
+        pod.remove()
+
+
+@pytest.mark.parametrize("change, words", [
+    (lambda u: u.uids.add(host_id=5_000_000, container_id=70000, length=1), "userns_options.uids"),
+    (lambda u: setattr(u.uids[0], "container_id", 1), "id 0 is not mapped"),
+    (lambda u: setattr(u.uids[0], "length", 0), "userns_options.uids"),
+    (lambda u: setattr(u, "mode", cri.CONTAINER), "must be POD or NODE"),
+    (lambda u: setattr(u, "mode", cri.TARGET), "must be POD or NODE"),
+    (lambda u: setattr(u, "mode", cri.NODE), "takes no id mappings"),
+])
+def test_wrong_maps_are_refused(podd, no_leaks, change, words):
+    linux = pod_options()
+    change(linux.security_context.namespace_options.userns_options)
+    config = lib.sandbox_config(podd, linux=linux)
+    code, message = code_of(podd.runtime.RunPodSandbox, cri.RunPodSandboxRequest(config=config))
+    assert code == grpc.StatusCode.INVALID_ARGUMENT and words in message
+
+
+def test_what_the_kernel_can_is_reported(podd):
+    features = podd.runtime.Status(cri.StatusRequest()).runtime_handlers[0].features
+    major, minor = os.uname().release.split(".")[:2]
+    assert features.user_namespaces == ((int(major), int(minor)) >= (6, 3))
