@@ -192,6 +192,8 @@ static void declare(struct node *n, struct apply *a, struct pod_manifest *manife
                                            : PODD__V1__APPLIED__ACTION__CREATED);
     declared_set_manifest(d, manifest_take);
     d->source = xstrdup(source_of(a, before));
+    if (spec_has_user_namespace(d->manifest->spec))
+        d->first_id = id_range_choose(n);
     d->replaces = before;
     if (before)
         before->replaced_by = d;

@@ -270,7 +270,7 @@ struct pod_spec {
     int dns_policy;                 /* enum dns_policy */
     struct dns_config *dns;
     struct object_list host_aliases;
-    struct opt_bool host_network, host_pid, host_ipc, share_pid;
+    struct opt_bool host_network, host_pid, host_ipc, host_users, share_pid;
     char *hostname;
     struct pod_security *security;
     struct pod_os *os;
@@ -330,6 +330,11 @@ static inline struct manifest_mount *container_mount(const struct manifest_conta
 static inline struct manifest_env *container_env(const struct manifest_container *c, size_t i)
 {
     return (struct manifest_env *)c->env.items + i;
+}
+
+static inline bool spec_has_user_namespace(const struct pod_spec *s)
+{
+    return s->host_users.set && !s->host_users.value;
 }
 
 bool pairs_have(const struct pair_list *pairs, const char *key, const char *value);

@@ -408,6 +408,21 @@ static int check_bandwidth(struct decode *d, const struct yaml_node *metadata,
     return 0;
 }
 
+/* Root of a user namespace has no say over what is the node's. */
+static int check_user_namespace(struct decode *d, const struct yaml_node *spec,
+                                const struct pod_spec *s)
+{
+    const char *shared = s->host_network.value ? "hostNetwork"
+                         : s->host_pid.value   ? "hostPID"
+                         : s->host_ipc.value   ? "hostIPC"
+                                               : NULL;
+
+    if (!spec_has_user_namespace(s) || !shared)
+        return 0;
+    return decode_fail(d, tree_child(spec, "hostUsers"),
+                       "spec.hostUsers: false and spec.%s exclude each other", shared);
+}
+
 int manifest_check(struct decode *d, const struct yaml_node *document, struct pod_manifest *m)
 {
     const struct yaml_node *spec = tree_child(document, "spec");
@@ -423,8 +438,8 @@ int manifest_check(struct decode *d, const struct yaml_node *document, struct po
     if (m->spec->share_pid.value && m->spec->host_pid.value)
         return decode_fail(d, tree_child(spec, "shareProcessNamespace"),
                            "spec.shareProcessNamespace and spec.hostPID exclude each other");
-    if (check_volumes(d, spec, m->spec) < 0 || check_dns(d, spec, m->spec) < 0 ||
-        check_containers(d, spec, m->spec, true) < 0 ||
+    if (check_user_namespace(d, spec, m->spec) < 0 || check_volumes(d, spec, m->spec) < 0 ||
+        check_dns(d, spec, m->spec) < 0 || check_containers(d, spec, m->spec, true) < 0 ||
         check_containers(d, spec, m->spec, false) < 0)
         return -1;
     return check_ports_between(d, spec, m->spec);

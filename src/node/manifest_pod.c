@@ -126,7 +126,7 @@ static const struct field spec_fields[] = {
     BOOL("hostIPC", host_ipc),
     BOOL("hostNetwork", host_network),
     BOOL("hostPID", host_pid),
-    ONLY("hostUsers", "true", "podd makes no user namespaces for declared pods yet"),
+    BOOL("hostUsers", host_users),
     STRING("hostname", hostname, .check = name_check_dns_label),
     REFUSED("hostnameOverride", "use hostname"),
     REFUSED("imagePullSecrets", "podd has no Secret objects yet; set auth_file in podd.yaml"),

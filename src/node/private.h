@@ -126,7 +126,8 @@ struct declared {
     uint64_t order;   /* of declaration: grows */
     char *key, *namespace_, *name, *uid;
     int64_t created_at;
-    char *source;                  /* the file that declares it (static.c); NULL: a call did */
+    char *source;      /* the file that declares it (static.c); NULL: a call did */
+    uint32_t first_id; /* on the node, of its user namespace (id_range.c); 0: the node's ids */
     struct pod_manifest *manifest; /* NULL: only what is left of a pod is being removed */
     struct member *members;        /* init containers, then containers */
     size_t n_members, n_init;
@@ -212,6 +213,9 @@ struct sandbox *declared_sandbox(const struct declared *d);
 
 /* By the container's name; NULL when there is none. Those that were added too. */
 struct member *declared_member(struct declared *d, const char *name);
+
+/* id_range.c: the first of the ids for a new pod with a user namespace; 0: none is free. */
+uint32_t id_range_choose(const struct node *n);
 
 /* member.c: what a container of a pod is now. */
 struct container *member_container(const struct member *m);

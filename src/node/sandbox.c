@@ -94,11 +94,17 @@ static void setup_done(struct op *op, const char *id, const struct err *e)
     struct declared *d = op->pod;
     struct sandbox_plan plan;
 
+    _cleanup_err_ struct err none_free = ERR_INIT;
     if (e->code != ERR_OK) {
         set_trouble(d, "FailedMount", e);
+    } else if (spec_has_user_namespace(d->manifest->spec) && !d->first_id) {
+        err_set(&none_free, ERR_RESOURCE_EXHAUSTED,
+                "every range of ids for user namespaces is taken by other pods; delete some, and "
+                "declare this one anew");
+        set_trouble(d, "FailedCreatePodSandBox", &none_free);
     } else if (!d->deleting && !d->node->halted) {
         sandbox_plan_make(d->manifest, d->uid, d->sandbox_attempt, job->log_dir,
-                          (const char *)job->resolv_conf.data, &plan);
+                          (const char *)job->resolv_conf.data, d->first_id, &plan);
         d->sandbox_op = op_new(d, NULL, sandbox_made, NULL);
         sandbox_run(d->node->config.pods, &plan.config, op_on_id, d->sandbox_op);
         sandbox_plan_free(&plan);

@@ -270,6 +270,7 @@ static int make_plan(struct member *m, const struct files_job *job, struct conta
     const struct container_place place = {
         .manifest = d->manifest,
         .uid = d->uid,
+        .first_id = d->first_id,
         .node_name = d->node->hostname,
         .ips = ips,
         .n_ips = s->addresses.count,

@@ -69,6 +69,8 @@ static char *record_text(const struct declared *d)
 
     if (d->source)
         json_object_set_new(record, "source", json_string(d->source));
+    if (d->first_id)
+        json_object_set_new(record, "first_id", json_integer(d->first_id));
     if (d->deleting)
         json_object_set_new(record, "grace", json_integer(d->grace));
     if (d->expired)
@@ -225,6 +227,7 @@ static void read_state(struct declared *d, const json_t *record)
 
     d->created_at = get_int(record, "created_at");
     d->sandbox_attempt = (uint32_t)get_int(record, "sandbox_attempt");
+    d->first_id = (uint32_t)get_int(record, "first_id");
     d->source = xstrdup(json_string_value(json_object_get(record, "source")));
     d->deleting = json_is_true(json_object_get(record, "deleting"));
     if (d->deleting)

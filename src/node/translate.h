@@ -29,6 +29,9 @@ void *keep_alloc(struct keep *k, size_t count, size_t size);
 char *keep_printf(struct keep *k, const char *fmt, ...) PRINTF(2, 3);
 char **keep_strv(struct keep *k, char **v_take);
 void keep_free(struct keep *k);
+#define ID_RANGE_LENGTH 65536
+/* The map of a user namespace whose ids begin with first_id on the node. */
+const struct id_range *id_map_plan(struct keep *k, uint32_t first_id);
 
 /* ---- The sandbox -------------------------------------------------------------------------------
  */
@@ -37,9 +40,10 @@ struct sandbox_plan {
     struct sandbox_config config;
     struct keep keep;
 };
-/* resolv_conf: the node's, as text; dnsConfig adds to it. */
+/* resolv_conf: the node's, as text; dnsConfig adds to it. first_id: of the pod's user namespace on
+ * the node; 0: it has none. */
 void sandbox_plan_make(const struct pod_manifest *m, const char *uid, uint32_t attempt,
-                       const char *log_directory, const char *resolv_conf,
+                       const char *log_directory, const char *resolv_conf, uint32_t first_id,
                        struct sandbox_plan *ret);
 void sandbox_plan_free(struct sandbox_plan *p);
 
@@ -49,6 +53,7 @@ void sandbox_plan_free(struct sandbox_plan *p);
 struct container_place {
     const struct pod_manifest *manifest;
     const char *uid, *node_name;
+    uint32_t first_id;      /* of its user namespace, on the node; 0: it has none */
     const char *const *ips; /* of the pod */
     size_t n_ips;
     uint32_t attempt;

@@ -46,6 +46,18 @@ static void add_file(struct container_plan *p, struct mount_config *mounts,
         .container_path = path, .host_path = keep_printf(&p->keep, "%s", host_path)};
 }
 
+/* With a user namespace volumes hold the ids of the containers, and are mapped where they are
+ * mounted: so the pod's next range of ids changes nothing in them. */
+static void map_mounts(struct container_plan *p, struct mount_config *mounts, uint32_t first_id)
+{
+    const struct id_range *map = first_id ? id_map_plan(&p->keep, first_id) : NULL;
+
+    for (size_t i = 0; map && i < p->config.n_mounts; i++) {
+        mounts[i].uid_maps = mounts[i].gid_maps = map;
+        mounts[i].n_uid_maps = mounts[i].n_gid_maps = 1;
+    }
+}
+
 /* subPath, or what subPathExpr comes to; NULL: the whole volume. */
 static int plan_sub_path(struct container_plan *p, const struct manifest_mount *m, const char **ret,
                          struct err *e)
@@ -130,6 +142,7 @@ static int plan_mounts(struct container_plan *p, const struct manifest_container
     add_file(p, mounts, c, c->termination_path ? c->termination_path : TERMINATION_PATH,
              place->termination_file);
     add_file(p, mounts, c, "/etc/hosts", place->hosts_file);
+    map_mounts(p, mounts, place->first_id);
     return 0;
 }
 

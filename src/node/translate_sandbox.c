@@ -49,6 +49,14 @@ void keep_free(struct keep *k)
     *k = (struct keep){0};
 }
 
+const struct id_range *id_map_plan(struct keep *k, uint32_t first_id)
+{
+    struct id_range *map = keep_alloc(k, 1, sizeof(*map));
+
+    *map = (struct id_range){.host_id = first_id, .length = ID_RANGE_LENGTH};
+    return map;
+}
+
 /* ---- Names and hosts ---------------------------------------------------------------------------
  */
 
@@ -242,7 +250,8 @@ static bool is_privileged(const struct object_list *containers)
 }
 
 void sandbox_plan_make(const struct pod_manifest *m, const char *uid, uint32_t attempt,
-                       const char *log_directory, const char *resolv_conf, struct sandbox_plan *ret)
+                       const char *log_directory, const char *resolv_conf, uint32_t first_id,
+                       struct sandbox_plan *ret)
 {
     const struct pod_spec *spec = m->spec;
     struct sandbox_config *c = &ret->config;
@@ -278,6 +287,10 @@ void sandbox_plan_make(const struct pod_manifest *m, const char *uid, uint32_t a
                    sizeof(struct net_port));
     plan_ports(ret, &spec->init_containers);
     plan_ports(ret, &spec->containers);
+    if (first_id) {
+        c->uid_maps = c->gid_maps = id_map_plan(&ret->keep, first_id);
+        c->n_uid_maps = c->n_gid_maps = 1;
+    }
     plan_labels(ret, m, uid);
     plan_sysctls(ret, spec->security);
     plan_dns(ret, spec, resolv_conf);

@@ -6,7 +6,9 @@ import tempfile
 
 import cri_pb2 as cri
 import grpc
+import podd_pb2
 import pytest
+import yaml
 
 from lib import cri as lib
 from lib.cri import code_of, container_config, exec_sync, read_log, wait_exited, wait_until
@@ -240,6 +242,51 @@ def test_wrong_maps_are_refused(podd, no_leaks, change, words):
     config = lib.sandbox_config(podd, linux=linux)
     code, message = code_of(podd.runtime.RunPodSandbox, cri.RunPodSandboxRequest(config=config))
     assert code == grpc.StatusCode.INVALID_ARGUMENT and words in message
+
+
+# ---- Declared pods ------------------------------------------------------------------------------------
+
+def declared(name, command, **spec):
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
+            "spec": {"hostUsers": False, "terminationGracePeriodSeconds": 0, "containers": [
+                {"name": "main", "image": "busybox", "imagePullPolicy": "Never",
+                 "command": ["sh", "-c", command], "volumeMounts": [{"name": "v", "mountPath": "/v"}]}],
+                "volumes": [{"name": "v", "emptyDir": {}}], **spec}}
+
+
+def status_of(podd, name):
+    return podd.api.GetPod(podd_pb2.GetPodRequest(name=name)).pod
+
+
+def main_process(podd, name):
+    container = wait_until(lambda: status_of(podd, name).status.containers[0].pid and
+                           status_of(podd, name).status.containers[0], what=f"{name} to run")
+    return pathlib.Path(f"/proc/{container.pid}")
+
+
+@needs_mapped_layers
+def test_declared_pods_get_ids_of_their_own(own_podd):
+    script = "touch /v/mine && chown 3:4 /v/mine && echo fine > /dev/termination-log && sleep 1000"
+    own_podd.podctl("apply", "-f", "-", stdin=yaml.safe_dump_all(
+        [declared("a", script, securityContext={"fsGroup": 2000}), declared("b", script)]))
+    maps = [main_process(own_podd, name).joinpath("uid_map").read_text().split() for name in "ab"]
+    assert [m[0] for m in maps] == ["0", "0"] and [m[2] for m in maps] == ["65536", "65536"]
+    first = [int(m[1]) for m in maps]
+    assert min(first) > 2**30 and abs(first[0] - first[1]) >= 65536
+    volume = own_podd.root / "volumes" / status_of(own_podd, "a").uid
+    # On disk the ids are the container's.
+    wait_until(lambda: [(f.stat().st_uid, f.stat().st_gid) for f in volume.rglob("mine")] == [(3, 4)],
+               what="the file and its owner")
+    assert own_podd.podctl("exec", "a", "--", "stat", "-c", "%u %g", "/v").stdout == "0 2000\n"
+
+    own_podd.kill()
+    own_podd.start()
+    os.kill(int(main_process(own_podd, "a").name), 9)
+    wait_until(lambda: status_of(own_podd, "a").status.containers[0].restart_count == 1, what="a restart")
+    assert main_process(own_podd, "a").joinpath("uid_map").read_text().split()[1] == str(first[0])
+    own_podd.podctl("apply", "-f", "-", stdin=yaml.safe_dump(declared("c", script)))
+    third = int(main_process(own_podd, "c").joinpath("uid_map").read_text().split()[1])
+    assert third not in first, "ids are not given twice, over a crash either"
 
 
 def test_what_the_kernel_can_is_reported(podd):

@@ -140,9 +140,13 @@ static void a_field_podd_lacks_is_refused_with_the_reason(void **state)
     assert_refused(POD "  nodeName: other\n  containers: [{name: c, image: i}]\n",
                    "web.yaml:5:3: spec.nodeName is not supported: podd is one node, nothing is "
                    "scheduled");
-    assert_refused(POD "  hostUsers: false\n  containers: [{name: c, image: i}]\n",
-                   "web.yaml:5:14: spec.hostUsers can only be true: podd makes no user namespaces "
-                   "for declared pods yet");
+    assert_refused(POD "  dnsPolicy: Default\n  setHostnameAsFQDN: true\n"
+                       "  containers: [{name: c, image: i}]\n",
+                   "web.yaml:6:22: spec.setHostnameAsFQDN can only be false: podd's pods have no "
+                   "domain");
+    assert_refused(POD "  hostUsers: false\n  hostPID: true\n"
+                       "  containers: [{name: c, image: i}]\n",
+                   "web.yaml:5:14: spec.hostUsers: false and spec.hostPID exclude each other");
 }
 
 static void a_missing_field_is_named(void **state)

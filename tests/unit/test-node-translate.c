@@ -299,7 +299,7 @@ static void the_sandbox_has_the_pods_names(void **state)
     struct sandbox_plan p;
 
     sandbox_plan_make(m.items[0], "u-1", 2, "/logs", "search a\nsearch b c\nnameserver 9.9.9.9\n",
-                      &p);
+                      0, &p);
     assert_string_equal(p.config.hostname, "web");
     assert_int_equal(p.config.attempt, 2);
     assert_int_equal(p.config.pid, NAMESPACE_POD);
