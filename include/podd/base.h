@@ -353,6 +353,7 @@ struct spawn {
     char *const *envp;          /* exactly this environment; NULL: empty */
     const struct spawn_fd *fds; /* others are closed; 0, 1, 2 default to /dev/null */
     size_t n_fds;
+    bool own_group; /* a process group of its own, so that all of it can be killed at once */
 };
 /* Starts the program; ret_pidfd is the caller's. All signals unblocked and at their defaults. */
 int spawn_process(const struct spawn *s, pid_t *ret_pid, int *ret_pidfd, struct err *e) MUST_CHECK;

@@ -10,6 +10,7 @@
  *            before its turn: it is moved above all targets first, in the parent.
  *   signals  None blocked, all at their defaults (the daemon ignores SIGPIPE, which would be
  *            inherited).
+ *   group    The daemon's, or one of its own.
  */
 #include <assert.h>
 #include <fcntl.h>
@@ -84,8 +85,9 @@ static int add_fds(posix_spawn_file_actions_t *actions, const struct spawn *s, s
     return r ? r : posix_spawn_file_actions_addclosefrom_np(actions, highest + 1);
 }
 
-static void set_signals(posix_spawnattr_t *attr)
+static void set_attributes(posix_spawnattr_t *attr, const struct spawn *s)
 {
+    short flags = POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK;
     sigset_t all, none;
 
     /* Not sigfillset(): that leaves out the two signals glibc uses itself (32 and 33), and
@@ -94,7 +96,9 @@ static void set_signals(posix_spawnattr_t *attr)
     sigemptyset(&none);
     posix_spawnattr_setsigdefault(attr, &all);
     posix_spawnattr_setsigmask(attr, &none);
-    posix_spawnattr_setflags(attr, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
+    if (s->own_group)
+        flags |= POSIX_SPAWN_SETPGROUP; /* 0, the default: that of its own pid */
+    posix_spawnattr_setflags(attr, flags);
 }
 
 static int start(const struct spawn *s, pid_t *ret_pid)
@@ -108,7 +112,7 @@ static int start(const struct spawn *s, pid_t *ret_pid)
     r = posix_spawnattr_init(&attr);
     if (r)
         return r;
-    set_signals(&attr);
+    set_attributes(&attr, s);
     r = posix_spawn_file_actions_init(&actions);
     if (r == 0) {
         r = add_fds(&actions, s, &moved);
