@@ -1,5 +1,6 @@
 /*
- * podd/net.h - a pod's network on this node: bridge, veth, addresses, routes, masquerade.
+ * podd/net.h - a pod's network on this node: bridge, veth, addresses, routes, masquerade; or, in
+ * CNI mode, what plugins make of it.
  *
  * Built with rtnetlink (libnl-3) and nf_tables (libmnl, libnftnl); no program is run. One bridge
  * per podd; each pod gets a veth pair, the peer being eth0 in the pod's namespace, and one address
@@ -14,9 +15,18 @@
 #include "podd/base.h"
 
 #define NET_POOLS_MAX 4
-#define NET_ADDRESSES_MAX 4
+#define NET_ADDRESSES_MAX 8
+
+/* CNI mode: pods are connected by the plugins that a configuration directory names. */
+struct net_cni_config {
+    const char *config_dir;
+    char *const *plugin_dirs; /* strv */
+    int64_t timeout_ms;       /* that one plugin may take */
+    const char *cache_dir;    /* made 0700; outlives a boot, as what plugins remember does */
+};
 
 struct net_config {
+    const struct net_cni_config *cni; /* NULL: podd builds the network itself */
     const char *bridge;               /* "podd0" */
     const char *pools[NET_POOLS_MAX]; /* CIDRs; the first address of each is the bridge's. Those
                                        * that net_set_pools() was given since the last boot win */
@@ -40,6 +50,8 @@ int net_status(struct net *n, struct err *e) MUST_CHECK;
 /* What somebody else's rules keep pods from although the network is ready, and what to type; NULL
  * when nothing is known. Until the next call. */
 const char *net_warning(struct net *n);
+/* The same in one word, for programs. */
+const char *net_warning_reason(struct net *n);
 
 /* A pod's addresses as text, without prefix length, the primary one first. */
 struct net_addresses {
@@ -65,10 +77,13 @@ int net_bandwidth_parse(const struct key_value *annotations, size_t n, struct ne
 
 struct net_pod {
     const char *sandbox_id;
+    const char *name, *namespace_, *uid;
+    pid_t pid;                    /* lives in the namespace as long as the pod is there */
     int netns;                    /* borrowed until the callback */
     const struct net_port *ports; /* those with host_port 0 are skipped */
     size_t n_ports;
     struct net_bandwidth bandwidth;
+    char *const *dns_servers, *const *dns_searches, *const *dns_options; /* strv */
 };
 
 typedef void net_attached_fn(void *arg, const struct net_addresses *addresses, const struct err *e);
@@ -78,13 +93,19 @@ typedef void net_attached_fn(void *arg, const struct net_addresses *addresses, c
  * may overlap. */
 void net_attach(struct net *n, const struct net_pod *pod, net_attached_fn *fn, void *arg);
 
+/* The pod is about to end: in CNI mode keeps its namespace (borrowed) until net_detach() is done,
+ * for plugins that clean up in there. */
+void net_hold(struct net *n, const char *sandbox_id, int netns);
+
 typedef void net_done_fn(void *arg, const struct err *e);
 /* Gives everything of this pod back; success when there is nothing. The namespace may be gone
- * already. Does not wait for the kernel to free the links. */
+ * already. Does not wait for the kernel to free the links. In CNI mode a plugin that fails or is
+ * missing is success too: it is called again later. */
 void net_detach(struct net *n, const char *sandbox_id, net_done_fn *fn, void *arg);
 
 /* Other pools, for instance the pod CIDRs that the cluster gave the node; those that are there are
- * success. Pods keep the addresses they have, and their old pools go on working for them. */
+ * success. Pods keep the addresses they have, and their old pools go on working for them. In CNI
+ * mode they become the capability ipRanges. */
 void net_set_pools(struct net *n, const char *const *pools, size_t count, net_done_fn *fn,
                    void *arg);
 

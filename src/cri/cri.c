@@ -202,7 +202,7 @@ void cri_status(struct rpc_call *call, const ProtobufCMessage *message, void *ct
     conditions[1] = condition(&a, "NetworkReady", net_ready ? NULL : "NetworkPluginNotReady",
                               err_text(&net_error));
     if (net_ready && warning) { /* a node whose pods reach each other is ready */
-        conditions[1]->reason = (char *)"ForwardingDropped";
+        conditions[1]->reason = (char *)net_warning_reason(c->config.net);
         conditions[1]->message = (char *)warning;
     }
     status.conditions = conditions;

@@ -7,6 +7,7 @@
  * waiting, and is only looked after later (sweep.c). Each step may be the last before a crash: the
  * files say what there is, and reconciling does the rest.
  */
+#include "cni.h"
 #include "room.h"
 #include "veth.h"
 
@@ -159,6 +160,10 @@ static void attach_finish(struct job *j)
 
 void net_attach(struct net *n, const struct net_pod *pod, net_attached_fn *fn, void *arg)
 {
+    if (n->cni) {
+        cni_attach(n->cni, pod, fn, arg);
+        return;
+    }
     struct attach_job *a = xnew(struct attach_job);
 
     *a = (struct attach_job){.job = {.run = attach_run, .finish = attach_finish},
@@ -256,6 +261,10 @@ static void detach_finish(struct job *j)
 
 void net_detach(struct net *n, const char *sandbox_id, net_done_fn *fn, void *arg)
 {
+    if (n->cni) {
+        cni_detach(n->cni, sandbox_id, fn, arg);
+        return;
+    }
     struct detach_job *d = xnew(struct detach_job);
 
     *d = (struct detach_job){.job = {.run = detach_run, .finish = detach_finish},

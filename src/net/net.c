@@ -10,11 +10,14 @@
  * once, and does not know when podd starts again. Until a reboot they count instead of the
  * configuration's.
  *
+ * In CNI mode all calls are handed on to cni.c. Nothing of the rest is there then.
+ *
  * One podd per state directory, by a lock on it, and one per bridge, by the bridge's alias.
  */
 #include <fcntl.h>
 #include <sys/file.h>
 
+#include "cni.h"
 #include "conntrack.h"
 #include "room.h"
 
@@ -167,8 +170,22 @@ static void free_when_idle(void *arg)
         net_free(n);
 }
 
+static int open_cni(struct loop *loop, const struct net_config *config, struct net **ret,
+                    struct err *e)
+{
+    struct cni *cni;
+
+    if (cni_open(loop, config->cni, &cni, e) < 0)
+        return -1;
+    *ret = xnew(struct net);
+    (*ret)->cni = cni;
+    return 0;
+}
+
 int net_open(struct loop *loop, const struct net_config *config, struct net **ret, struct err *e)
 {
+    if (config->cni)
+        return open_cni(loop, config, ret, e);
     struct net *n = xnew(struct net);
 
     *n = (struct net){.loop = loop,
@@ -192,6 +209,11 @@ void net_close(struct net *n)
 {
     if (!n)
         return;
+    if (n->cni) {
+        cni_close(n->cni);
+        free(n);
+        return;
+    }
     n->closing = true;
     lookout_free(take_ptr(n->lookout));
     watch_free(take_ptr(n->watch));
@@ -260,6 +282,10 @@ static int release_dead(struct net *n, const struct map *live, size_t *ret_count
 
 int net_reconcile(struct net *n, char *const *live_sandbox_ids, size_t count, struct err *e)
 {
+    if (n->cni) {
+        cni_reconcile(n->cni, live_sandbox_ids, count);
+        return 0;
+    }
     struct map *live = ids_as_map(live_sandbox_ids, count);
     size_t released = 0, links = 0;
 
@@ -288,6 +314,8 @@ static int remove_files(struct net *n, struct err *e)
 
 int net_destroy(struct net *n, struct err *e)
 {
+    if (n->cni)
+        return cni_destroy(n->cni, e);
     watch_free(take_ptr(n->watch)); /* or it would bring the table back */
     pthread_mutex_lock(&n->state);
     int r = rules_remove_table(&n->rules, &n->nft, e);
@@ -301,12 +329,24 @@ int net_destroy(struct net *n, struct err *e)
 
 int net_status(struct net *n, struct err *e)
 {
-    return node_status(n, e);
+    return n->cni ? cni_status(n->cni, e) : node_status(n, e);
 }
 
 const char *net_warning(struct net *n)
 {
-    return lookout_warning(n->lookout);
+    return n->cni ? cni_warning(n->cni) : lookout_warning(n->lookout);
+}
+
+const char *net_warning_reason(struct net *n)
+{
+    return n->cni ? "CNITrouble" : "ForwardingDropped";
+}
+
+/* podd's own links die with the pod's namespace, and the sooner the better. */
+void net_hold(struct net *n, const char *sandbox_id, int netns)
+{
+    if (n->cni && netns >= 0)
+        cni_hold(n->cni, sandbox_id, netns);
 }
 
 /* ---- Other pools ----------------------------------------------------------------------------- */
@@ -374,6 +414,10 @@ static void pools_finish(struct job *j)
 void net_set_pools(struct net *n, const char *const *pools, size_t count, net_done_fn *fn,
                    void *arg)
 {
+    if (n->cni) {
+        cni_set_pools(n->cni, pools, count, fn, arg);
+        return;
+    }
     struct pools_job *p = xnew(struct pools_job);
 
     p->job = (struct job){.run = pools_run, .finish = pools_finish};

@@ -20,11 +20,13 @@
 #include "rtnl.h"
 #include "rules.h"
 
+struct cni;
 struct lookout;
 struct sweep;
 struct watch;
 
 struct net {
+    struct cni *cni; /* CNI mode: then there is nothing of all the rest */
     struct loop *loop;
     char *state_dir;
     int state_fd, lock_fd; /* owned */

@@ -127,7 +127,7 @@ void node_status_reply(struct node *n, struct rpc_call *call)
                   response.ready ? "PoddReady" : "PoddNotReady", response.reason);
     set_condition(&conditions[1], "NetworkReady", connected,
                   !connected ? "NetworkNotReady"
-                  : warning  ? "ForwardingDropped"
+                  : warning  ? net_warning_reason(n->config.net)
                              : "NetworkReady",
                   !connected ? err_text(&network)
                   : warning  ? warning

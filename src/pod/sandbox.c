@@ -36,6 +36,7 @@ struct run {
     struct net_port *ports;
     size_t n_ports;
     struct net_bandwidth bandwidth;
+    char **dns_servers, **dns_searches, **dns_options; /* strv, for CNI plugins */
     size_t step;
     bool undoing;
     struct err why;       /* of the failure that is being undone */
@@ -210,10 +211,17 @@ static void run_network(struct run *r)
         return;
     }
     struct net_pod pod = {.sandbox_id = r->s->id,
+                          .name = r->s->name,
+                          .namespace_ = r->s->namespace_,
+                          .uid = r->s->uid,
+                          .pid = r->s->priv->shim_pid,
                           .netns = shim_netns(r->s->priv->shim),
                           .ports = r->ports,
                           .n_ports = r->n_ports,
-                          .bandwidth = r->bandwidth};
+                          .bandwidth = r->bandwidth,
+                          .dns_servers = r->dns_servers,
+                          .dns_searches = r->dns_searches,
+                          .dns_options = r->dns_options};
     net_attach(r->p->net, &pod, on_attached, r);
 }
 
@@ -289,6 +297,9 @@ static void run_free(struct run *r)
     for (size_t i = 0; i < r->n_ports; i++)
         free((char *)r->ports[i].host_ip);
     free(r->ports);
+    strv_free(r->dns_servers);
+    strv_free(r->dns_searches);
+    strv_free(r->dns_options);
     err_clear(&r->why);
     err_clear(&r->files_why);
     err_clear(&r->scope_why);
@@ -438,6 +449,11 @@ static void run_begin(struct pods *p, const struct sandbox_config *config, const
         r->ports[i].host_ip = xstrdup(config->ports[i].host_ip);
     }
     r->n_ports = config->n_ports;
+    if (config->dns_given) {
+        r->dns_servers = strv_dup(config->dns_servers, strv_len(config->dns_servers));
+        r->dns_searches = strv_dup(config->dns_searches, strv_len(config->dns_searches));
+        r->dns_options = strv_dup(config->dns_options, strv_len(config->dns_options));
+    }
     r->name = name_add(p, key, id, r->s->priv->fingerprint);
     name_wait(r->name, fn, arg);
     steps[0].run(r);

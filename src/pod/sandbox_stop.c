@@ -59,6 +59,8 @@ static void on_idle(void *arg)
     struct sandbox *s = arg;
 
     s->priv->on_idle = NULL;
+    if (!s->host_network && s->priv->shim)
+        net_hold(s->priv->pods->net, s->id, shim_netns(s->priv->shim));
     shim_end(s, on_shim_ended, s);
 }
 

@@ -44,6 +44,10 @@ struct config *config_new(void)
     c->network.bridge = xstrdup("podd0");
     strv_push(&c->network.pools, "10.85.0.0/16");
     c->network.n_pools = 1;
+    c->network.cni.config_dir = xstrdup("/etc/cni/net.d");
+    strv_push(&c->network.cni.plugin_dirs, "/opt/cni/bin");
+    strv_push(&c->network.cni.plugin_dirs, "/usr/lib/cni");
+    c->network.cni.timeout = 60;
     c->streaming.address = xstrdup("127.0.0.1");
     c->logs.max_size = 10 << 20;
     c->logs.max_files = 5;
@@ -71,6 +75,8 @@ void config_free(struct config *c)
     free(c->network.bridge);
     strv_free(c->network.pools);
     strv_free(c->network.dns);
+    free(c->network.cni.config_dir);
+    strv_free(c->network.cni.plugin_dirs);
     free(c->streaming.address);
     free(c->metrics.address);
     free(c->listen.address);

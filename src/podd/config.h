@@ -31,6 +31,11 @@ struct config {
         size_t n_pools;
         unsigned mtu; /* 0: that of the uplink */
         char **dns;   /* addresses of name servers; NULL: those of the node */
+        struct {
+            char *config_dir;
+            char **plugin_dirs;
+            unsigned timeout; /* seconds */
+        } cni;
     } network;
     struct {
         char *address; /* an IP address */

@@ -29,6 +29,14 @@ int check_path(const char *path, struct err *e)
     return 0;
 }
 
+/* They are told to plugins as one text with colons between them. */
+int check_plugin_dir(const char *path, struct err *e)
+{
+    if (strchr(path, ':'))
+        return err_set(e, ERR_INVALID_ARGUMENT, "path %s has a colon in it", path);
+    return check_path(path, e);
+}
+
 int check_socket(const char *address, struct err *e)
 {
     const size_t max = sizeof(((struct sockaddr_un *)0)->sun_path) - 1;

@@ -6,8 +6,9 @@
 
 #include "podd/base.h"
 
-int check_path(const char *path, struct err *e) MUST_CHECK;      /* absolute, shortest form */
-int check_socket(const char *address, struct err *e) MUST_CHECK; /* unix:///path */
+int check_path(const char *path, struct err *e) MUST_CHECK;       /* absolute, shortest form */
+int check_plugin_dir(const char *path, struct err *e) MUST_CHECK; /* and no colon */
+int check_socket(const char *address, struct err *e) MUST_CHECK;  /* unix:///path */
 int config_check_ip(const char *text, struct err *e) MUST_CHECK;
 int check_ip_port(const char *text, struct err *e) MUST_CHECK; /* 127.0.0.1:1, [::1]:1 */
 int check_cidr(const char *text, struct err *e) MUST_CHECK;

@@ -186,6 +186,19 @@ static int read_files(struct file *f, const struct key *key, const struct yaml_n
     return 0;
 }
 
+static int read_seconds(struct file *f, const struct key *key, const struct yaml_node *node,
+                        void *at)
+{
+    uint64_t value;
+
+    if (read_number(f, key, node, &value) < 0)
+        return -1;
+    if (value == 0)
+        return yaml_error(f->e, f->name, node, "%s: must be at least 1 (second)", key->name);
+    *(unsigned *)at = (unsigned)value;
+    return 0;
+}
+
 static int read_choice(struct file *f, const struct key *key, const struct yaml_node *node,
                        void *at)
 {
@@ -272,6 +285,16 @@ static int read_pools(struct file *f, const struct key *key, const struct yaml_n
     return 0;
 }
 
+static int read_plugin_dirs(struct file *f, const struct key *key, const struct yaml_node *node,
+                            void *at)
+{
+    if (read_strings(f, key, node, at) < 0)
+        return -1;
+    if (strv_len(*(char ***)at) == 0)
+        return yaml_error(f->e, f->name, node, "%s: at least one is needed", key->name);
+    return 0;
+}
+
 /* ---- Registries ------------------------------------------------------------------------------ */
 
 struct mirror {
@@ -347,12 +370,22 @@ static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL}
 static const char *const cgroup_drivers[] = {"auto", "cgroupfs", "systemd", NULL};
 static const char *const network_modes[] = {"bridge", "cni", NULL};
 
+static const struct key cni_keys[] = {
+    {"config_dir", read_string, offsetof(struct config, network.cni.config_dir),
+     .check = check_path},
+    {"plugin_dirs", read_plugin_dirs, offsetof(struct config, network.cni.plugin_dirs),
+     .check = check_plugin_dir},
+    {"timeout", read_seconds, offsetof(struct config, network.cni.timeout), .max = 3600},
+    {NULL},
+};
+
 static const struct key network_keys[] = {
     {"mode", read_choice, offsetof(struct config, network.mode), .choices = network_modes},
     {"bridge", read_string, offsetof(struct config, network.bridge), .check = check_interface},
     {"pools", read_pools, offsetof(struct config, network.pools), .check = check_cidr},
     {"mtu", read_mtu, offsetof(struct config, network.mtu), .max = 65535},
     {"dns", read_strings, offsetof(struct config, network.dns), .check = config_check_ip},
+    {"cni", read_mapping, 0, .keys = cni_keys},
     {NULL},
 };
 

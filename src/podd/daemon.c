@@ -128,11 +128,16 @@ static int open_images(struct daemon *d, struct err *e)
 
 static int open_net(struct daemon *d, struct err *e)
 {
-    if (d->config->network.mode == NETWORK_MODE_CNI)
-        return err_set(e, ERR_UNIMPLEMENTED,
-                       "network.mode: cni is not built yet; podd runs with mode: bridge only");
     _cleanup_free_ char *state = xasprintf("%s/net", d->config->state);
+    _cleanup_free_ char *cache = xasprintf("%s/cni", d->config->root);
+    const struct net_cni_config cni = {
+        .config_dir = d->config->network.cni.config_dir,
+        .plugin_dirs = d->config->network.cni.plugin_dirs,
+        .timeout_ms = d->config->network.cni.timeout * 1000LL,
+        .cache_dir = cache,
+    };
     struct net_config config = {
+        .cni = d->config->network.mode == NETWORK_MODE_CNI ? &cni : NULL,
         .bridge = d->config->network.bridge,
         .n_pools = d->config->network.n_pools,
         .mtu = d->config->network.mtu,

@@ -36,14 +36,6 @@ def test_a_cgroup_driver_that_cannot_work_is_refused_at_the_start():
         podd.close()
 
 
-def test_a_network_mode_that_is_not_built_is_refused_at_the_start():
-    podd = daemon.Podd("cni", "network: {mode: cni}\nrestrict_oom_score_adj: true\n")
-    podd.spawn()
-    assert podd.process.wait(20) != 0
-    assert "network.mode: cni" in podd.log.read_text()
-    podd.close()
-
-
 def test_name_servers_of_the_configuration(busybox_tar):
     podd = daemon.Podd("dns", "network: {bridge: podd3, pools: [10.91.0.0/16], dns: [10.0.0.53]}\n"
                        "restrict_oom_score_adj: true\n").start()
