@@ -151,6 +151,12 @@ int rootfs_measure(const struct image_store *s, const char *container_id, struct
 int rootfs_reconcile(struct image_store *s, char *const *container_ids, size_t count, struct err *e)
     MUST_CHECK;
 
+/* The image as a read-only volume, or, with `sub_path`, a directory or file of it, which no link in
+ * the image leads out of: a detached mount, the caller's. ERR_INVALID_ARGUMENT: there is no such
+ * sub path. Any thread. */
+int image_volume_open(struct image_store *s, char *const *layers, const char *sub_path,
+                      const struct rootfs_ids *ids, int *ret_fd, struct err *e) MUST_CHECK;
+
 /* A user out of the image's own files, read inside the root file system: regular files of at most
  * 1 MiB, no links followed out of it. */
 struct image_user {

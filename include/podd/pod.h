@@ -61,17 +61,18 @@ struct sandbox_config {
 enum mount_propagation { MOUNT_PRIVATE, MOUNT_HOST_TO_CONTAINER, MOUNT_BIDIRECTIONAL };
 
 struct mount_config {
-    /* host_path must exist: a missing one is ERR_FAILED_PRECONDITION, not a directory made by
-     * mistake. Who wants one made makes it. */
+    /* host_path must exist: a missing one is ERR_FAILED_PRECONDITION; with create_source it is
+     * made, as a directory of root's with mode 0755. */
     const char *container_path, *host_path;
+    bool create_source;
     const char *sub_path; /* below host_path, which no link in it can leave; NULL: all of it */
     mode_t file_type;     /* what host_path must be (S_IFDIR, ...), or 0 */
     bool readonly, recursive_readonly, selinux_relabel;
     enum mount_propagation propagation;
     const struct id_range *uid_maps, *gid_maps;
     size_t n_uid_maps, n_gid_maps;
-    const char *image; /* an image volume (not supported yet: ERR_UNIMPLEMENTED) */
-    const char *image_sub_path;
+    const char *image; /* instead of host_path: an image that is on the node; always read-only */
+    const char *image_sub_path; /* NULL or "": all of it */
     bool noexec, nosuid, nodev;
 };
 

@@ -213,10 +213,11 @@ struct pod_namespaces {
 };
 
 /* Mount sources opened ahead of the start, so that what is wrong with them is an error of the
- * create call. They serve one start. */
+ * create call. They serve one start. `given`: the detached mounts that came along, borrowed. */
 struct mount_sources;
 int mount_sources_open(const container_spec_t *spec, const struct pod_namespaces *ns,
-                       struct mount_sources **ret, struct err *e) MUST_CHECK;
+                       const int *given, size_t n_given, struct mount_sources **ret, struct err *e)
+    MUST_CHECK;
 void mount_sources_free(struct mount_sources *m);
 
 /* Starts the container's first process: clone3 into new namespaces and the cgroup, builds the

@@ -72,8 +72,10 @@ const Podd__Shim__InfoResponse *shim_info(const struct shim *s);
 
 typedef void shim_done_fn(void *arg, const struct err *e);
 
-void shim_create(struct shim *s, const container_spec_t *spec, int rootfs_fd_take, shim_done_fn *fn,
-                 void *arg);
+/* mounts_take: detached mounts, for those of the spec that name a descriptor. */
+#define SHIM_MOUNTS_MAX 15
+void shim_create(struct shim *s, const container_spec_t *spec, int rootfs_fd_take,
+                 const int *mounts_take, size_t n_mounts, shim_done_fn *fn, void *arg);
 typedef void shim_started_fn(void *arg, pid_t pid, int64_t started_at, const struct err *e);
 void shim_start(struct shim *s, const char *container_id, shim_started_fn *fn, void *arg);
 /* `all`: every process in the container's cgroup, execs included. ERR_FAILED_PRECONDITION: it does

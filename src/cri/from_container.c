@@ -123,6 +123,7 @@ static int mount_from(const Runtime__V1__Mount *m, size_t index, struct arena *a
         .n_uid_maps = m->n_uidmappings,
         .gid_maps = id_ranges_from(a, m->gidmappings, m->n_gidmappings),
         .n_gid_maps = m->n_gidmappings,
+        .create_source = !image, /* as other runtimes do, and kubelet's users count on */
         .image = image ? m->image->image : NULL,
         .image_sub_path = m->image_sub_path,
     };

@@ -83,10 +83,19 @@ static int set_string(int fs, const char *key, const char *value, struct err *e)
     return 0;
 }
 
-static int set_options(int fs, struct err *e)
+static int set_upper(int fs, const char *upper, const char *work, struct err *e)
+{
+    if (!upper)
+        return 0;
+    return set_string(fs, "upperdir", upper, e) < 0 ? -1 : set_string(fs, "workdir", work, e);
+}
+
+static int set_options(int fs, const struct overlay *overlay, struct err *e)
 {
     for (size_t i = 0; i < ARRAY_SIZE(OPTIONS); i++) {
         const struct option *o = &OPTIONS[i];
+        if (!o->value && !overlay->upper) /* nothing that could be volatile */
+            continue;
         int r =
             fsconfig(fs, o->value ? FSCONFIG_SET_STRING : FSCONFIG_SET_FLAG, o->key, o->value, 0);
         if (r < 0 && !(o->optional && errno == EINVAL))
@@ -127,8 +136,7 @@ static int mount_by_appending(const struct overlay *o, int *ret_fd, struct err *
     for (char *const *lower = o->lowers; *lower; lower++)
         if (fsconfig(fs, FSCONFIG_SET_STRING, "lowerdir+", *lower, 0) < 0)
             return errno == EINVAL ? 1 : fail_at(fs, *lower, e);
-    if (set_string(fs, "upperdir", o->upper, e) < 0 || set_string(fs, "workdir", o->work, e) < 0 ||
-        set_options(fs, e) < 0)
+    if (set_upper(fs, o->upper, o->work, e) < 0 || set_options(fs, o, e) < 0)
         return -1;
     /* Before 6.5 unknown options are noticed only here. */
     if (make_mount(fs, ret_fd, e) == 0)
@@ -140,8 +148,8 @@ static int mount_by_appending(const struct overlay *o, int *ret_fd, struct err *
 
 /* The directories of an overlay as fds. */
 struct dirs {
-    int *fds; /* the layers, uppermost first; then upper and work */
-    size_t n;
+    int *fds; /* the layers, uppermost first; then upper and work, if there are any */
+    size_t n, n_lowers;
 };
 
 static void dirs_close(struct dirs *d)
@@ -175,6 +183,9 @@ static int dirs_open(const struct overlay *o, struct dirs *d, struct err *e)
     for (char *const *lower = o->lowers; *lower; lower++)
         if (dirs_add(d, *lower, e) < 0)
             return -1;
+    d->n_lowers = d->n;
+    if (!o->upper)
+        return 0;
     return dirs_add(d, o->upper, e) < 0 ? -1 : dirs_add(d, o->work, e);
 }
 
@@ -182,41 +193,45 @@ static char *join_lowers(const struct dirs *d)
 {
     struct strbuf b = {0};
 
-    for (size_t i = 0; i + 2 < d->n; i++)
+    for (size_t i = 0; i < d->n_lowers; i++)
         strbuf_addf(&b, "%s%d", i ? ":" : "", d->fds[i]);
     return strbuf_take(&b);
 }
 
-static int mount_with_fsconfig(const struct dirs *d, const char *lowers, int *ret_fd, struct err *e)
+static int mount_with_fsconfig(const struct overlay *o, const struct dirs *d, const char *lowers,
+                               int *ret_fd, struct err *e)
 {
-    char upper[16], work[16];
+    _cleanup_free_ char *upper = o->upper ? xasprintf("%d", d->fds[d->n_lowers]) : NULL;
+    _cleanup_free_ char *work = o->upper ? xasprintf("%d", d->fds[d->n_lowers + 1]) : NULL;
 
     _cleanup_close_ int fs = open_context(e);
     if (fs < 0)
         return -1;
-    snprintf(upper, sizeof(upper), "%d", d->fds[d->n - 2]);
-    snprintf(work, sizeof(work), "%d", d->fds[d->n - 1]);
-    if (set_string(fs, "lowerdir", lowers, e) < 0 || set_string(fs, "upperdir", upper, e) < 0 ||
-        set_string(fs, "workdir", work, e) < 0 || set_options(fs, e) < 0)
+    if (set_string(fs, "lowerdir", lowers, e) < 0 || set_upper(fs, upper, work, e) < 0 ||
+        set_options(fs, o, e) < 0)
         return -1;
     return make_mount(fs, ret_fd, e);
 }
 
-/* The overlay is mounted over its own upper directory: a place that surely exists. */
+/* The overlay is mounted over its own uppermost directory: a place that surely exists. */
 static int mount_in_namespace(const struct overlay *o, const struct dirs *d, const char *lowers,
                               int *ret_fd, struct err *e)
 {
-    _cleanup_free_ char *data = NULL;
+    const char *place = o->upper ? o->upper : o->lowers[0];
+    _cleanup_free_ char *data = xasprintf("lowerdir=%s,index=off,redirect_dir=nofollow", lowers);
 
-    data = xasprintf("lowerdir=%s,upperdir=%d,workdir=%d,index=off,redirect_dir=nofollow,volatile",
-                     lowers, d->fds[d->n - 2], d->fds[d->n - 1]);
+    if (o->upper) {
+        _cleanup_free_ char *lower_part = data;
+        data = xasprintf("%s,upperdir=%d,workdir=%d,volatile", lower_part, d->fds[d->n_lowers],
+                         d->fds[d->n_lowers + 1]);
+    }
     if (strlen(data) > MOUNT_DATA_MAX)
         return err_set(e, ERR_RESOURCE_EXHAUSTED,
                        "mount an overlay: too many layers for this "
                        "kernel");
-    if (mount("overlay", o->upper, "overlay", 0, data) < 0)
-        return err_errno(e, errno, "mount an overlay at %s", o->upper);
-    int fd = open_tree(AT_FDCWD, o->upper, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+    if (mount("overlay", place, "overlay", 0, data) < 0)
+        return err_errno(e, errno, "mount an overlay at %s", place);
+    int fd = open_tree(AT_FDCWD, place, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
     if (fd < 0)
         return err_errno(e, errno, "mount an overlay: open_tree");
     *ret_fd = fd;
@@ -277,8 +292,9 @@ static void *run_job(void *arg)
     if (dirs_open(job->overlay, &d, &job->error) < 0)
         return NULL;
     _cleanup_free_ char *lowers = join_lowers(&d);
-    int r = job->in_namespace ? mount_in_namespace(job->overlay, &d, lowers, &job->fd, &job->error)
-                              : mount_with_fsconfig(&d, lowers, &job->fd, &job->error);
+    int r = job->in_namespace
+                ? mount_in_namespace(job->overlay, &d, lowers, &job->fd, &job->error)
+                : mount_with_fsconfig(job->overlay, &d, lowers, &job->fd, &job->error);
     (void)r; /* told by job->fd */
     return NULL;
 }
@@ -335,6 +351,8 @@ static bool paths_fit(const struct overlay *o)
     for (char *const *lower = o->lowers; *lower; lower++)
         if (strlen(*lower) > FSCONFIG_VALUE_MAX)
             return false;
+    if (!o->upper)
+        return true;
     /* overlayfs takes "\" and ":" in paths for its own. */
     return strlen(o->upper) <= FSCONFIG_VALUE_MAX && strlen(o->work) <= FSCONFIG_VALUE_MAX &&
            !strpbrk(o->upper, "\\:,");

@@ -7,9 +7,9 @@
 #include "podd/base.h"
 
 struct overlay {
-    char *const *lowers; /* strv of absolute paths, the uppermost first; at least one */
-    const char *upper, *work;
-    int user_ns; /* of its ids the lowers' files are shown to be; -1: of their own */
+    char *const *lowers;      /* strv of absolute paths, the uppermost first; at least one */
+    const char *upper, *work; /* NULL: nothing can be written, and two lowers are needed */
+    int user_ns;              /* of its ids the lowers' files are shown to be; -1: of their own */
 };
 
 /* How this kernel takes the layers; found out by the first mount. */

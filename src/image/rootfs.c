@@ -31,10 +31,9 @@ static bool id_valid(const char *id)
     return true;
 }
 
-/* The directories of the layers, uppermost first. A layer that is in the stack twice counts where
- * it is highest: below, all of it would be covered by itself (and overlayfs takes no directory
- * twice). */
-static char **lower_paths(struct image_store *s, char *const *layers)
+/* A layer that is in the stack twice counts where it is highest: below, all of it would be covered
+ * by itself (and overlayfs takes no directory twice). */
+char **store_lower_paths(struct image_store *s, char *const *layers)
 {
     size_t n = strv_len(layers);
     char **paths = NULL;
@@ -109,7 +108,7 @@ static int make_layer_dir(struct image_store *s, const char *id, struct err *e)
 static int create(struct image_store *s, const char *id, char *const *layers,
                   const struct rootfs_ids *ids, int *ret_fd, struct err *e)
 {
-    _cleanup_strv_ char **lowers = lower_paths(s, layers);
+    _cleanup_strv_ char **lowers = store_lower_paths(s, layers);
     _cleanup_free_ char *upper = xasprintf("%s/containers/%s/upper", s->root, id);
     _cleanup_free_ char *work = xasprintf("%s/containers/%s/work", s->root, id);
 

@@ -140,4 +140,7 @@ void commit_restart(struct image_store *s, const char *id);
 void pulls_abandon(struct image_store *s);
 void imports_abandon(struct image_store *s);
 
+/* rootfs.c: the directories of the layers, uppermost first, at least one; strv. */
+char **store_lower_paths(struct image_store *s, char *const *layers);
+
 #endif

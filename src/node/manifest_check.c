@@ -318,10 +318,6 @@ static int check_volume_sources(struct decode *d, const struct yaml_node *node,
     const struct yaml_node *projected = tree_child(node, "projected");
     const struct projected_source *sources = v->projected ? v->projected->sources.items : NULL;
 
-    if (v->image)
-        return decode_fail(
-            d, tree_child(tree_child(node, "image"), "reference"),
-            "spec.volumes[%zu].image.reference: podd does not mount images as volumes yet", i);
     if (v->empty_dir && v->empty_dir->size_limit.set && v->empty_dir->medium != MEDIUM_MEMORY)
         return decode_fail(
             d, tree_child(tree_child(node, "emptyDir"), "sizeLimit"),

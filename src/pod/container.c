@@ -76,7 +76,7 @@ static void create_failed(struct create *r)
     fd_close(take_fd(&r->rootfs_fd)); /* the overlay ends with its last descriptor */
     if (rootfs_remove(p->images, r->c->id, &e) < 0)
         log_warn("pod", r->c->id, "a failed creation is not undone wholly: %s", err_text(&e));
-    image_release(p->images, r->c->image_id);
+    container_release_images(r->c);
     container_object_free(r->c);
     create_free(r);
     name_finish(p, name, &why);
@@ -139,8 +139,11 @@ static void tell_shim(struct create *r)
         create_failed(r);
         return;
     }
-    shim_create(r->s->priv->shim, spec, take_fd(&r->rootfs_fd), on_created, r);
-    spec->process = NULL; /* the container's from now on */
+    struct image_mounts *volumes = &r->plan->image_mounts;
+    shim_create(r->s->priv->shim, spec, take_fd(&r->rootfs_fd), volumes->fds, volumes->count,
+                on_created, r);
+    free(take_ptr(volumes->fds)); /* taken */
+    spec->process = NULL;         /* the container's from now on */
 }
 
 /* ---- The root file system ------------------------------------------------------------------- */
@@ -191,7 +194,9 @@ static void rootfs_work(void *arg)
         rootfs_create(r->p->images, r->c->id, r->layers, r->ids.user_ns < 0 ? NULL : &r->ids,
                       &r->rootfs_fd, &r->why) < 0 ||
         image_user_resolve(r->rootfs_fd, r->plan->user, &r->user, &r->why) < 0 ||
-        make_volumes(r) < 0)
+        make_volumes(r) < 0 ||
+        image_mounts_open(&r->plan->image_mounts, r->p->images, r->ids.user_ns < 0 ? NULL : &r->ids,
+                          &r->why) < 0)
         return;
     (void)!make_log_directory(r); /* the last: r->why tells */
 }
@@ -321,15 +326,16 @@ static void create_begin(struct sandbox *s, const struct container_config *confi
     r->ids.user_ns = -1;
     r->c = container_make(p, s, config, image, id);
     r->volumes_dir = xasprintf("%s/containers/%s/volumes", p->root, id);
-    if (make_plan(r, config, image, &e) < 0 || take_user_namespace(r, &e) < 0) {
+    if (make_plan(r, config, image, &e) < 0 || take_user_namespace(r, &e) < 0 ||
+        image_mounts_find(&r->plan->image_mounts, p->images, &e) < 0) {
         container_object_free(r->c);
         create_free(r);
         id_later(p, fn, arg, NULL, &e);
         return;
     }
+    r->c->priv->volume_images = image_mounts_ids(&r->plan->image_mounts);
     r->layers = strv_dup(image->layers, strv_len(image->layers));
-    image_hold(p->images, image->id);
-    r->c->priv->image_held = true;
+    container_hold_images(r->c);
     r->name = name_add(p, key, id, r->c->priv->fingerprint);
     name_wait(r->name, fn, arg);
     s->priv->busy++;

@@ -202,8 +202,7 @@ static void remove_itself(struct container *c)
         remove_exit_record(c);
     container_withdraw(c);
     name_release(p, take_ptr(c->priv->name));
-    if (c->priv->image_held)
-        image_release(p->images, c->image_id);
+    container_release_images(c);
     if (rootfs_remove(p->images, c->id, &rootfs) < 0)
         log_warn("pod", c->id, "files are left until the next start of podd: %s",
                  err_text(&rootfs));

@@ -117,7 +117,30 @@ static void container_private_free(struct container_private *priv)
         podd__shim__exit_info__free_unpacked(priv->early_exit, NULL);
     timer_free(priv->stop_timer);
     free(priv->pid_target);
+    strv_free(priv->volume_images);
     free(priv);
+}
+
+void container_hold_images(struct container *c)
+{
+    struct image_store *images = c->sandbox->priv->pods->images;
+
+    image_hold(images, c->image_id);
+    for (size_t i = 0; i < strv_len(c->priv->volume_images); i++)
+        image_hold(images, c->priv->volume_images[i]);
+    c->priv->images_held = true;
+}
+
+void container_release_images(struct container *c)
+{
+    struct image_store *images = c->sandbox->priv->pods->images;
+
+    if (!c->priv->images_held)
+        return;
+    c->priv->images_held = false;
+    image_release(images, c->image_id);
+    for (size_t i = 0; i < strv_len(c->priv->volume_images); i++)
+        image_release(images, c->priv->volume_images[i]);
 }
 
 void container_object_free(struct container *c)

@@ -38,9 +38,7 @@ static struct container *container_of_all(struct list *item)
 static void hold_images(struct pods *p)
 {
     list_for_each (it, &p->all_containers) {
-        struct container *c = container_of_all(it);
-        image_hold(p->images, c->image_id);
-        c->priv->image_held = true;
+        container_hold_images(container_of_all(it));
     }
 }
 

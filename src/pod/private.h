@@ -136,7 +136,8 @@ struct container_private {
     process_spec_t *process; /* what execs start from; owned */
     bool pid_target_mode;
     char *pid_target;
-    bool image_held;
+    char **volume_images; /* strv of ids */
+    bool images_held;
 
     bool starting;
     exit_info_t *early_exit;  /* told before the start was answered */
@@ -154,6 +155,9 @@ struct sandbox *sandbox_new(const char *id);
 void sandbox_object_free(struct sandbox *s); /* with its containers' list empty */
 struct container *container_new(const char *id);
 void container_object_free(struct container *c);
+/* Its image and those that it mounts stay on the node for as long as it is there. */
+void container_hold_images(struct container *c);
+void container_release_images(struct container *c);
 
 struct key_value *key_values_dup(const struct key_value *kvs, size_t n);
 void key_values_free(struct key_value *kvs, size_t n);

@@ -175,6 +175,8 @@ struct bytes record_encode_container(const struct container *c)
     m.stdin_once = c->stdin_once;
     m.pid_target_mode = priv->pid_target_mode;
     m.pid_target = priv->pid_target;
+    m.volume_images = priv->volume_images;
+    m.n_volume_images = strv_len(priv->volume_images);
     m.process = (ProtobufCBinaryData){.len = process.len, .data = process.data};
     m.asked = (ProtobufCBinaryData){.len = c->asked.len, .data = c->asked.data};
     m.fingerprint = priv->fingerprint;
@@ -350,6 +352,7 @@ static struct container *container_from(const container_record_t *m)
     c->asked = bytes_dup(&(struct bytes){.data = m->asked.data, .len = m->asked.len});
     priv->pid_target_mode = m->pid_target_mode;
     priv->pid_target = xstrdup(m->pid_target);
+    priv->volume_images = strv_dup(m->volume_images, m->n_volume_images);
     priv->fingerprint = m->fingerprint;
     return c;
 }

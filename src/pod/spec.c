@@ -428,5 +428,6 @@ void plan_free(struct plan *plan)
     free(plan->extra_groups);
     strv_free(plan->volumes);
     strv_free(plan->sources);
+    image_mounts_clear(&plan->image_mounts);
     free(plan);
 }

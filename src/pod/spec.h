@@ -9,6 +9,8 @@
 #ifndef POD_SPEC_H
 #define POD_SPEC_H
 
+#include "image_mount.h"
+
 #include <podd/pod.h>
 
 /* All that a plan depends on. Everything is borrowed. */
@@ -41,6 +43,7 @@ struct plan {
     size_t n_extra_groups;
     char **volumes; /* strv: paths in the image; the n-th becomes <volumes_dir>/<n> */
     char **sources; /* strv: host paths that must exist */
+    struct image_mounts image_mounts;
 };
 
 int plan_make(const struct spec_input *in, struct plan **ret, struct err *e) MUST_CHECK;

@@ -89,10 +89,7 @@ static bool covers(const struct wanted *w, const char *path)
 static int check_mount(const struct mount_config *m, struct err *e)
 {
     if (!str_empty(m->image))
-        return err_set(e, ERR_UNIMPLEMENTED,
-                       "ImageVolumeMountFailed: image %s as a volume at %s: image volumes are not "
-                       "supported yet",
-                       m->image, m->container_path ? m->container_path : "");
+        return 0;
     if (str_empty(m->host_path) || m->host_path[0] != '/')
         return err_set(
             e, ERR_INVALID_ARGUMENT, "mount at %s: its path on the node (\"%s\") must be absolute",
@@ -137,6 +134,17 @@ static void set_maps(mount_spec_t *m, const struct id_range *uids, size_t n_uids
     }
 }
 
+/* An image as a volume: the daemon makes the mount, read-only, and hands it over. */
+static void want_image(struct plan *plan, struct wanted *w, const struct mount_config *config,
+                       mount_spec_t *m_take)
+{
+    image_mounts_add(&plan->image_mounts, config->image, config->image_sub_path);
+    m_take->descriptor = (uint32_t)plan->image_mounts.count;
+    m_take->source = xstrdup("");
+    m_take->attributes |= MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+    wanted_push(w, m_take);
+}
+
 static int want_mount(struct plan *plan, struct wanted *w, const struct mount_config *config,
                       struct err *e)
 {
@@ -151,14 +159,20 @@ static int want_mount(struct plan *plan, struct wanted *w, const struct mount_co
         (config->readonly ? MOUNT_ATTR_RDONLY : 0) | (config->noexec ? MOUNT_ATTR_NOEXEC : 0) |
         (config->nosuid ? MOUNT_ATTR_NOSUID : 0) | (config->nodev ? MOUNT_ATTR_NODEV : 0);
     mount_spec_t *m = mount_new(PODD__SHIM__MOUNT__KIND__BIND, target, attributes);
+    if (!str_empty(config->image)) {
+        want_image(plan, w, config, m);
+        return 0;
+    }
     m->source = xstrdup(config->host_path);
+    m->create_source = config->create_source;
     m->sub_path = xstrdup(config->sub_path ? config->sub_path : "");
     m->file_type = config->file_type;
     m->recursive = config->recursive_readonly;
     m->propagation = propagation_of(config->propagation);
     set_maps(m, config->uid_maps, config->n_uid_maps, config->gid_maps, config->n_gid_maps);
     wanted_push(w, m);
-    strv_push(&plan->sources, config->host_path);
+    if (!config->create_source)
+        strv_push(&plan->sources, config->host_path);
     return 0;
 }
 
@@ -268,6 +282,9 @@ int spec_set_mounts(struct plan *plan, const struct spec_input *in, struct err *
     for (size_t i = 0; i < config->n_mounts; i++)
         if (want_mount(plan, &wanted, &config->mounts[i], e) < 0)
             return -1;
+    if (plan->image_mounts.count > SHIM_MOUNTS_MAX)
+        return err_set(e, ERR_INVALID_ARGUMENT, "%zu images as volumes: at most %d are possible",
+                       plan->image_mounts.count, SHIM_MOUNTS_MAX);
     if (want_image_volumes(plan, &wanted, in, e) < 0)
         return -1;
     sort_by_depth(&wanted);

@@ -211,7 +211,7 @@ static int bind_open(const mount_spec_t *m, const char *source, struct err *e)
 
 static bool from_node(const mount_spec_t *m, const struct pod_namespaces *ns)
 {
-    return m->kind == PODD__SHIM__MOUNT__KIND__BIND ||
+    return (m->kind == PODD__SHIM__MOUNT__KIND__BIND && !m->descriptor) ||
            (m->kind == PODD__SHIM__MOUNT__KIND__POD_SHM && ns->shm < 0);
 }
 
@@ -248,12 +248,42 @@ static int nodes_open(const container_spec_t *spec, const struct pod_namespaces 
     return 0;
 }
 
+static int given_take(const mount_spec_t *m, const int *given, size_t n_given, bool *ret_is_dir,
+                      struct err *e)
+{
+    struct stat st;
+    if (m->descriptor > n_given)
+        return err_set(e, ERR_INVALID_ARGUMENT, "mount on %s: of descriptor %u of %zu", m->target,
+                       m->descriptor, n_given);
+    _cleanup_close_ int mount = fd_dup(given[m->descriptor - 1]);
+    if (mount < 0 || fstat(mount, &st) < 0)
+        return err_errno(e, mount < 0 ? mount : errno, "mount on %s", m->target);
+    *ret_is_dir = S_ISDIR(st.st_mode);
+    int r = m->attributes ? mount_attributes_set(mount, m->attributes, m->recursive) : 0;
+    return r < 0 ? err_errno(e, r, "set the attributes of the mount on %s", m->target)
+                 : take_fd(&mount);
+}
+
+static int given_open(const container_spec_t *spec, const int *given, size_t n_given,
+                      struct mount_sources *s, struct err *e)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        const mount_spec_t *m = spec->mounts[i];
+        if (m->kind != PODD__SHIM__MOUNT__KIND__BIND || !m->descriptor)
+            continue;
+        s->mounts[i] = given_take(m, given, n_given, &s->is_dir[i], e);
+        if (s->mounts[i] < 0)
+            return -1;
+    }
+    return 0;
+}
+
 static int own_open(const container_spec_t *spec, const struct pod_namespaces *ns,
                     struct mount_sources *s, struct err *e)
 {
     for (size_t i = 0; i < s->count; i++) {
         const mount_spec_t *m = spec->mounts[i];
-        if (from_node(m, ns))
+        if (from_node(m, ns) || m->kind == PODD__SHIM__MOUNT__KIND__BIND)
             continue;
         s->is_dir[i] = true;
         if (m->kind == PODD__SHIM__MOUNT__KIND__POD_SHM)
@@ -271,7 +301,7 @@ static int own_open(const container_spec_t *spec, const struct pod_namespaces *n
 }
 
 int mount_sources_open(const container_spec_t *spec, const struct pod_namespaces *ns,
-                       struct mount_sources **ret, struct err *e)
+                       const int *given, size_t n_given, struct mount_sources **ret, struct err *e)
 {
     CLEANUP(sources_freep) struct mount_sources *s = xnew(struct mount_sources);
     s->count = spec->n_mounts;
@@ -290,7 +320,7 @@ int mount_sources_open(const container_spec_t *spec, const struct pod_namespaces
         r = nodes_open(spec, ns, s, e);
         ns_visit_end(&visit);
     }
-    if (r < 0 || own_open(spec, ns, s, e) < 0)
+    if (r < 0 || given_open(spec, given, n_given, s, e) < 0 || own_open(spec, ns, s, e) < 0)
         return -1;
     *ret = take_ptr(s);
     return 0;

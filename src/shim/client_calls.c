@@ -25,13 +25,16 @@ static void send_plain(struct shim *s, body_case_t body_case, void *body, const 
               arg);
 }
 
-void shim_create(struct shim *s, const container_spec_t *spec, int rootfs_fd_take, shim_done_fn *fn,
-                 void *arg)
+void shim_create(struct shim *s, const container_spec_t *spec, int rootfs_fd_take,
+                 const int *mounts_take, size_t n_mounts, shim_done_fn *fn, void *arg)
 {
     Podd__Shim__CreateRequest request = PODD__SHIM__CREATE_REQUEST__INIT;
+    int fds[1 + SHIM_MOUNTS_MAX] = {rootfs_fd_take};
 
     request.spec = (container_spec_t *)spec;
-    send_plain(s, PODD__SHIM__ENVELOPE__BODY_CREATE, &request, &rootfs_fd_take, 1, fn, arg);
+    for (size_t i = 0; i < n_mounts; i++)
+        fds[1 + i] = mounts_take[i];
+    send_plain(s, PODD__SHIM__ENVELOPE__BODY_CREATE, &request, fds, 1 + n_mounts, fn, arg);
 }
 
 static int start_finish(struct call *c, struct channel *ch, const envelope_t *answer,

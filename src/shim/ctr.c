@@ -138,7 +138,7 @@ static struct ctr *ctr_new(struct sandbox *sb, const container_spec_t *spec)
 }
 
 int ctr_create(struct sandbox *sb, const container_spec_t *spec, struct message *message_take,
-               int rootfs_fd_take, struct err *e)
+               int rootfs_fd_take, const int *mounts, size_t n_mounts, struct err *e)
 {
     struct cgroup *cgroup;
 
@@ -153,7 +153,7 @@ int ctr_create(struct sandbox *sb, const container_spec_t *spec, struct message 
         return -1;
     struct ctr *c = ctr_new(sb, spec);
     c->cgroup = cgroup;
-    if (mount_sources_open(spec, &sb->ns, &c->sources, e) < 0) {
+    if (mount_sources_open(spec, &sb->ns, mounts, n_mounts, &c->sources, e) < 0) {
         cgroup_remove(c->cgroup);
         ctr_free(c);
         return -1;

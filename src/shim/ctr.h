@@ -47,9 +47,10 @@ struct ctr *ctr_find(struct sandbox *sb, const char *id);
 /* The same for a request: ERR_NOT_FOUND, or ERR_FAILED_PRECONDITION when `op` makes no sense. */
 struct ctr *ctr_get(struct sandbox *sb, const char *id, enum ctr_op op, struct err *e) MUST_CHECK;
 
-/* The spec lies within the message. Both are taken on success. */
+/* The spec lies within the message. It and the root file system are taken on success; the mounts,
+ * which the spec names by their number, are borrowed. */
 int ctr_create(struct sandbox *sb, const container_spec_t *spec, struct message *message_take,
-               int rootfs_fd_take, struct err *e) MUST_CHECK;
+               int rootfs_fd_take, const int *mounts, size_t n_mounts, struct err *e) MUST_CHECK;
 int ctr_start(struct ctr *c, struct err *e) MUST_CHECK;
 int ctr_signal(struct ctr *c, int signo, bool all, struct err *e) MUST_CHECK;
 /* Answers by itself, as soon as the cgroup is gone. */

@@ -74,14 +74,21 @@ static int handle_info(struct request *rq, struct err *e)
 
 /* ---- Containers ----------------------------------------------------------------------------- */
 
+/* The root file system, and the mounts that the daemon has made. */
 static size_t create_fds(const envelope_t *env)
 {
-    return 1;
+    const container_spec_t *spec = env->create->spec;
+    size_t n = 1;
+
+    for (size_t i = 0; spec && i < spec->n_mounts; i++)
+        n += spec->mounts[i]->descriptor != 0;
+    return n;
 }
 
 static int handle_create(struct request *rq, struct err *e)
 {
-    if (ctr_create(rq->sb, rq->env->create->spec, rq->message, rq->fds[0], e) < 0)
+    if (ctr_create(rq->sb, rq->env->create->spec, rq->message, rq->fds[0], rq->fds + 1,
+                   create_fds(rq->env) - 1, e) < 0)
         return -1;
     rq->message = NULL;
     rq->fds[0] = -1;

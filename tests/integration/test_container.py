@@ -354,14 +354,6 @@ def test_proc_sys_dev_are_as_users_expect(podd, pod):
     assert (code, log["stdout"]) == (0, b"fine\n"), log
 
 
-def test_a_missing_mount_source_is_an_error(podd, pod):
-    config = container_config("busybox", ["true"])
-    config.mounts.add(container_path="/x", host_path="/no/such/place")
-    code, message = code_of(lambda: pod.create("", config=config))
-    assert code in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION)
-    assert "/no/such/place" in message
-
-
 @pytest.mark.parametrize("spoil, word", [
     (lambda c: c.ClearField("metadata"), "metadata"),
     (lambda c: c.ClearField("image"), "image"),

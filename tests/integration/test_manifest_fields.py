@@ -174,8 +174,6 @@ TYPES = {
 # Fields that are read and then refused for what they hold: (a value that is, what the page says).
 PARTLY = {
     ("EmptyDirVolumeSource", "sizeLimit"): ("1Mi", "only with medium: Memory"),
-    ("ImageVolumeSource", "reference"): ("busybox", "refused: podd does not mount images as volumes yet"),
-    ("ImageVolumeSource", "pullPolicy"): ("Never", "refused: podd does not mount images as volumes yet"),
 }
 
 

@@ -12,29 +12,9 @@ import yaml
 
 from lib import cri as lib
 from lib.cri import code_of, container_config, exec_sync, read_log, wait_exited, wait_until
+from lib.userns import FIRST, LENGTH, kernel_version, needs_mapped_layers, pod_options
 
 pytestmark = pytest.mark.vm
-FIRST, LENGTH = 1_000_000, 65536
-
-
-def kernel_can():
-    major, minor = os.uname().release.split(".")[:2]
-    return (int(major), int(minor)) >= (5, 19)
-
-
-needs_mapped_layers = pytest.mark.skipif(not kernel_can(), reason="needs Linux 5.19")
-
-
-def pod_options(first=FIRST, **namespaces):
-    linux = cri.LinuxPodSandboxConfig()
-    options = linux.security_context.namespace_options
-    options.pid = namespaces.get("pid", cri.CONTAINER)
-    options.network = namespaces.get("network", cri.POD)
-    user = options.userns_options
-    user.mode = cri.POD
-    user.uids.add(host_id=first, container_id=0, length=LENGTH)
-    user.gids.add(host_id=first, container_id=0, length=LENGTH)
-    return linux
 
 
 @pytest.fixture
@@ -291,5 +271,4 @@ def test_declared_pods_get_ids_of_their_own(own_podd):
 
 def test_what_the_kernel_can_is_reported(podd):
     features = podd.runtime.Status(cri.StatusRequest()).runtime_handlers[0].features
-    major, minor = os.uname().release.split(".")[:2]
-    assert features.user_namespaces == ((int(major), int(minor)) >= (6, 3))
+    assert features.user_namespaces == (kernel_version() >= (6, 3))

@@ -197,7 +197,7 @@ static inline int pod_start(struct pod *pod, const container_spec_t *spec, struc
     if (cgroup_create(spec->cgroup_path, spec->cgroup_writes, spec->n_cgroup_writes,
                       spec->device_rules, spec->n_device_rules, &ret->cgroup, e) < 0)
         return -1;
-    if (mount_sources_open(spec, &pod->ns, &sources, e) < 0) {
+    if (mount_sources_open(spec, &pod->ns, NULL, 0, &sources, e) < 0) {
         CHECK(cgroup_remove(ret->cgroup) == 0);
         return -1;
     }

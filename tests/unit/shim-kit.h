@@ -306,7 +306,7 @@ static inline void kit_start(struct kit *k, const char *id)
 
 static inline void kit_run_spec(struct kit *k, struct kit_spec *s)
 {
-    CALL(k, shim_create, &s->spec, kit_rootfs());
+    CALL(k, shim_create, &s->spec, kit_rootfs(), NULL, 0);
     assert_ok(&k->error);
     kit_start(k, s->spec.id);
     assert_ok(&k->error);

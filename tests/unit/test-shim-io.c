@@ -494,7 +494,7 @@ static void a_flood_on_both_streams_is_logged_to_the_byte(void **state)
     int root = kit_rootfs();
     make_flood(root, "out", 48 << 20, 1, &want[0]);
     make_flood(root, "err", 48 << 20, 2, &want[1]);
-    CALL(k, shim_create, &s.spec, root);
+    CALL(k, shim_create, &s.spec, root, NULL, 0);
     assert_ok(&k->error);
     snprintf(path, sizeof(path), "%s/c1.log", k->directory);
     kit_start(k, "c1");
@@ -633,13 +633,13 @@ static void ids_that_are_no_file_names_are_refused(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(ids); i++) {
         struct kit_spec s;
         kit_spec(k, &s, ids[i], "true");
-        CALL(k, shim_create, &s.spec, kit_rootfs());
+        CALL(k, shim_create, &s.spec, kit_rootfs(), NULL, 0);
         assert_int_equal(k->error.code, ERR_INVALID_ARGUMENT);
     }
     struct kit_spec s;
     kit_spec(k, &s, "c1", "true");
     s.spec.log_path = "relative.log";
-    CALL(k, shim_create, &s.spec, kit_rootfs());
+    CALL(k, shim_create, &s.spec, kit_rootfs(), NULL, 0);
     assert_int_equal(k->error.code, ERR_INVALID_ARGUMENT);
 }
 

@@ -214,7 +214,7 @@ static void a_program_that_is_not_there_fails_the_start(void **state)
     kit_spawn(k);
     kit_spec(k, &s, "c1", "");
     s.args[0] = "/bin/nonexistent";
-    CALL(k, shim_create, &s.spec, kit_rootfs());
+    CALL(k, shim_create, &s.spec, kit_rootfs(), NULL, 0);
     assert_ok(&k->error);
     kit_start(k, "c1");
     assert_non_null(strstr(err_text(&k->error), "/bin/nonexistent"));
@@ -550,7 +550,7 @@ static void shutdown_kills_and_removes_all(void **state)
     pid_t pid = k->started_pid;
     struct kit_spec s;
     kit_spec(k, &s, "c2", "never started");
-    CALL(k, shim_create, &s.spec, kit_rootfs());
+    CALL(k, shim_create, &s.spec, kit_rootfs(), NULL, 0);
     CALL(k, shim_shutdown);
     assert_ok(&k->error);
     assert_false(kit_process_lives(pid));
