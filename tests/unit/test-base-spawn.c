@@ -164,6 +164,25 @@ static void signals_are_unblocked_and_at_their_defaults(void **state)
     assert_string_equal(text, "SigBlk:0000000000000000\nSigIgn:0000000000000000\n");
 }
 
+static void a_group_of_its_own_can_be_killed_as_one(void **state)
+{
+    _cleanup_err_ struct err e = ERR_INIT;
+    char *argv[] = {"sh", "-c", "sleep 60 & wait", NULL};
+    struct spawn s = {.path = "/bin/sh", .argv = argv, .own_group = true};
+    int pidfd;
+    pid_t pid;
+
+    assert_int_equal(spawn_process(&s, &pid, &pidfd, &e), 0);
+    assert_int_equal(getpgid(pid), pid);
+    assert_int_equal(kill(-pid, SIGKILL), 0);
+    assert_int_equal(finish(pid, pidfd), SIGKILL);
+    s.own_group = false;
+    argv[2] = "exit 0";
+    assert_int_equal(spawn_process(&s, &pid, &pidfd, &e), 0);
+    assert_int_equal(getpgid(pid), getpgrp());
+    assert_int_equal(finish(pid, pidfd), 0);
+}
+
 static void a_missing_program_is_an_error(void **state)
 {
     _cleanup_err_ struct err e = ERR_INIT;
@@ -188,6 +207,7 @@ int main(void)
         cmocka_unit_test(the_parent_keeps_no_extra_fd),
         cmocka_unit_test(the_environment_is_exactly_the_given_one),
         cmocka_unit_test(signals_are_unblocked_and_at_their_defaults),
+        cmocka_unit_test(a_group_of_its_own_can_be_killed_as_one),
         cmocka_unit_test(a_missing_program_is_an_error),
     };
 

@@ -49,6 +49,10 @@ static void assert_defaults(const struct config *c)
     assert_string_equal(c->network.pools[0], "10.85.0.0/16");
     assert_int_equal(c->network.mtu, 0);
     assert_null(c->network.dns);
+    assert_string_equal(c->network.cni.config_dir, "/etc/cni/net.d");
+    assert_string_equal(c->network.cni.plugin_dirs[0], "/opt/cni/bin");
+    assert_string_equal(c->network.cni.plugin_dirs[1], "/usr/lib/cni");
+    assert_int_equal(c->network.cni.timeout, 60);
     assert_string_equal(c->streaming.address, "127.0.0.1");
     assert_int_equal(c->streaming.port, 0);
     assert_int_equal(c->logs.max_size, 10 << 20);
@@ -86,6 +90,7 @@ static void every_key_is_taken(void **state)
                   "  pools: [10.1.0.0/16, 'fd00:85::/64']\n"
                   "  mtu: 1450\n"
                   "  dns: [10.0.0.53, '::1']\n"
+                  "  cni: {config_dir: /etc/net.d, plugin_dirs: [/opt/a, /opt/b], timeout: 7}\n"
                   "registries:\n"
                   "- prefix: docker.io\n"
                   "  mirrors: [{url: 'http://127.0.0.1:5000'}, {url: https://m.example}]\n"
@@ -112,6 +117,10 @@ static void every_key_is_taken(void **state)
     assert_string_equal(c->network.pools[1], "fd00:85::/64");
     assert_int_equal(c->network.mtu, 1450);
     assert_string_equal(c->network.dns[1], "::1");
+    assert_string_equal(c->network.cni.config_dir, "/etc/net.d");
+    assert_string_equal(c->network.cni.plugin_dirs[1], "/opt/b");
+    assert_null(c->network.cni.plugin_dirs[2]);
+    assert_int_equal(c->network.cni.timeout, 7);
     assert_int_equal(c->n_registries, 2);
     assert_string_equal(c->registries[0].prefix, "docker.io");
     assert_string_equal(c->registries[0].mirrors[1], "https://m.example");
@@ -183,6 +192,15 @@ static void wrong_values_are_refused(void **state)
            "p.yaml:1:16: mtu: must be 0 (that of the uplink) or at least 1280");
     refuse("network: {mtu: 70000}\n", "p.yaml:1:16: mtu: must be at most 65535");
     refuse("network: {mtu: -1}\n", "p.yaml:1:16: mtu: expected a number, not -1");
+    refuse("network: {cni: {config_dir: etc}}\n",
+           "p.yaml:1:29: config_dir: path etc is not absolute");
+    refuse("network: {cni: {plugin_dirs: []}}\n",
+           "p.yaml:1:30: plugin_dirs: at least one is needed");
+    refuse("network: {cni: {plugin_dirs: [/opt/cni, '/a:b']}}\n",
+           "p.yaml:1:41: plugin_dirs: path /a:b has a colon in it");
+    refuse("network: {cni: {timeout: 0}}\n", "p.yaml:1:26: timeout: must be at least 1 (second)");
+    refuse("network: {cni: {timeout: 3601}}\n", "p.yaml:1:26: timeout: must be at most 3600");
+    refuse("network: {cni: {plugins: [/a]}}\n", "p.yaml:1:17: unknown key cni.plugins");
     refuse("network: {dns: [dns.example]}\n", "p.yaml:1:17: dns: dns.example is not an IP address");
     refuse("streaming: {port: 65536}\n", "p.yaml:1:19: port: must be at most 65535");
     refuse("streaming: {port: '80'}\n", "p.yaml:1:19: port: expected a number, not 80");
