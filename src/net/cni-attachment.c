@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <sys/stat.h>
 
 #include "cni-attachment.h"
 #include "cni-result.h"
@@ -129,6 +130,20 @@ static json_t *runtime_of(const struct net_pod *pod, json_t *ranges)
     return runtime;
 }
 
+static uint64_t inode_of(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) == 0 ? st.st_ino : 0;
+}
+
+int cni_attachment_open_netns(const struct cni_attachment *a)
+{
+    _cleanup_close_ int fd = open(a->netns, O_RDONLY | O_CLOEXEC);
+
+    return fd >= 0 && inode_of(fd) == a->netns_inode ? take_fd(&fd) : -1;
+}
+
 int cni_attachment_new(const struct net_pod *pod, struct cni_conf *conf, json_t *ranges,
                        struct cni_attachment **ret, struct err *e)
 {
@@ -139,6 +154,7 @@ int cni_attachment_new(const struct net_pod *pod, struct cni_conf *conf, json_t 
     struct cni_attachment *a = xnew(struct cni_attachment);
     a->id = xstrdup(pod->sandbox_id);
     a->netns = xasprintf("/proc/%d/ns/net", (int)pod->pid);
+    a->netns_inode = inode_of(pod->netns);
     a->args = take_ptr(args);
     a->runtime = runtime_of(pod, ranges);
     a->conf = cni_conf_ref(conf);
@@ -188,11 +204,11 @@ char *cni_request(const struct cni_conf *conf, const json_t *plugin, const json_
 
 int cni_attachment_write(int dirfd, const struct cni_attachment *a, struct err *e)
 {
-    _cleanup_json_ json_t *value =
-        json_pack("{s:i, s:s, s:s, s:s, s:O, s:s, s:O, s:O*, s:b}", "format", FORMAT, "id", a->id,
-                  "netns", a->netns, "args", a->args, "runtimeConfig", a->runtime, "version",
-                  cni_version_text[a->conf->version], "network", a->conf->list, "result", a->result,
-                  "deleting", a->deleting);
+    _cleanup_json_ json_t *value = json_pack(
+        "{s:i, s:s, s:s, s:I, s:s, s:O, s:s, s:O, s:O*, s:b}", "format", FORMAT, "id", a->id,
+        "netns", a->netns, "netnsInode", (json_int_t)a->netns_inode, "args", a->args,
+        "runtimeConfig", a->runtime, "version", cni_version_text[a->conf->version], "network",
+        a->conf->list, "result", a->result, "deleting", a->deleting);
     _cleanup_free_ char *text = value ? json_dumps(value, JSON_COMPACT) : NULL;
     _cleanup_free_ char *name = xasprintf("%s%s", a->id, suffix);
 
@@ -215,11 +231,13 @@ static int parse(json_t *value, const char *name, struct cni_attachment *a, stru
     const char *id = NULL, *netns = NULL, *args = NULL, *version = NULL;
     json_t *runtime = NULL, *network = NULL, *result = NULL;
     int format = 0, deleting = 0;
+    json_int_t inode = 0;
     struct net_addresses addresses;
 
-    if (json_unpack(value, "{s:i, s:s, s:s, s:s, s:o, s:s, s:o, s?o, s:b}", "format", &format, "id",
-                    &id, "netns", &netns, "args", &args, "runtimeConfig", &runtime, "version",
-                    &version, "network", &network, "result", &result, "deleting", &deleting) < 0 ||
+    if (json_unpack(value, "{s:i, s:s, s:s, s:I, s:s, s:o, s:s, s:o, s?o, s:b}", "format", &format,
+                    "id", &id, "netns", &netns, "netnsInode", &inode, "args", &args,
+                    "runtimeConfig", &runtime, "version", &version, "network", &network, "result",
+                    &result, "deleting", &deleting) < 0 ||
         format != FORMAT || !json_is_object(runtime))
         return err_set(e, ERR_INVALID_ARGUMENT, "%s: it is no record of an attachment", name);
     if (cni_conf_from_json(network, name, &a->conf, e) < 0)
@@ -231,6 +249,7 @@ static int parse(json_t *value, const char *name, struct cni_attachment *a, stru
         return err_wrap(e, "%s", name);
     a->id = xstrdup(id);
     a->netns = xstrdup(netns);
+    a->netns_inode = (uint64_t)inode;
     a->args = xstrdup(args);
     a->runtime = json_incref(runtime);
     a->result = json_incref(result);

@@ -14,6 +14,7 @@
 struct cni_attachment {
     char *id;              /* of the sandbox */
     char *netns;           /* path that ADD got */
+    uint64_t netns_inode;  /* what it led to */
     char *args;            /* CNI_ARGS */
     json_t *runtime;       /* capability arguments, all that podd has; plugins get what they take */
     struct cni_conf *conf; /* with that it was added */
@@ -26,6 +27,9 @@ struct cni_attachment {
 int cni_attachment_new(const struct net_pod *pod, struct cni_conf *conf, json_t *ranges,
                        struct cni_attachment **ret, struct err *e) MUST_CHECK;
 void cni_attachment_free(struct cni_attachment *a); /* NULL is fine */
+
+/* The namespace, by its path, if it is still the same: fd or -1. */
+int cni_attachment_open_netns(const struct cni_attachment *a);
 
 /* The file <id>.json in the directory. */
 int cni_attachment_write(int dirfd, const struct cni_attachment *a, struct err *e) MUST_CHECK;

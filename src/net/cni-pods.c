@@ -15,7 +15,8 @@
  * The namespace. ADD and CHECK get it by the shim's pid. A DEL on the normal way comes when the
  * shim is gone, but plugins clean up better while it is there: so podd keeps a descriptor of it
  * (net_hold()) and hands out the path of that. When podd dies meanwhile the kernel frees it, and
- * the next start calls DEL without one.
+ * the next start calls DEL without one. A start takes hold of the namespaces that are still there
+ * before it is decided which of them go.
  */
 #include "cni-result.h"
 #include "cni-room.h"
@@ -377,8 +378,10 @@ static int attach(struct cni *c, const struct net_pod *pod, struct member **ret,
     struct cni_conf *conf = cni_dir_conf(c->dir, e);
     struct cni_attachment *a;
 
-    if (!conf)
+    if (!conf) {
+        cni_dir_look(c->dir);
         return -1;
+    }
     if (map_get(c->members, pod->sandbox_id))
         return err_set(e, ERR_ALREADY_EXISTS, "it has one already");
     if (cni_attachment_new(pod, conf, c->ranges, &a, e) < 0)
@@ -455,21 +458,27 @@ void cni_detach(struct cni *c, const char *sandbox_id, net_done_fn *fn, void *ar
 
 void cni_reconcile(struct cni *c, char *const *live_sandbox_ids, size_t count)
 {
+    struct map *live = map_new();
     size_t cursor = 0, dead = 0;
     const char *id;
     void *value;
 
+    for (size_t i = 0; i < count; i++)
+        map_put(live, live_sandbox_ids[i], c);
     while (map_next(c->members, &cursor, &id, &value)) {
         struct member *m = value;
-        bool lives = false;
-        for (size_t i = 0; !lives && i < count; i++)
-            lives = str_equal(live_sandbox_ids[i], id);
+        bool lives = map_get(live, id) != NULL;
         dead += !lives;
         m->wants_delete = !lives;
+        if (lives) {
+            fd_close(m->netns); /* until net_hold() */
+            m->netns = -1;
+        }
         m->wants_check =
             lives && m->a->result && m->a->conf->version >= CNI_0_4_0 && !m->a->conf->disable_check;
         member_enqueue(m);
     }
+    map_free(live);
     if (dead > 0)
         log_info("net", NULL, "calling DEL for %zu sandboxes that are gone", dead);
     c->gc_wanted = true;
@@ -488,6 +497,25 @@ void cni_pods_open(struct cni *c)
 void cni_pods_add(void *cni, struct cni_attachment *a_take)
 {
     member_new(cni, a_take);
+}
+
+/* Called before anybody may end a shim that was left. */
+void cni_pods_settle(struct cni *c)
+{
+    struct map *half_done = map_new();
+    size_t cursor = 0;
+    const char *id;
+    void *value;
+
+    while (map_next(c->members, &cursor, &id, &value)) {
+        struct member *m = value;
+        m->netns = cni_attachment_open_netns(m->a);
+        if (!m->a->result || m->a->deleting)
+            map_put(half_done, id, value);
+    }
+    if (map_count(half_done) > 0)
+        cni_kill_orphans(half_done);
+    map_free(half_done);
 }
 
 void cni_pods_close(struct cni *c)

@@ -44,6 +44,15 @@ void cni_pump(struct cni *c);
 /* Pods whose clean-up has not succeeded, with a reason; and those that failed CHECK. */
 void cni_pods_trouble(const struct cni *c, struct strbuf *text);
 
+/* Kills what the last podd left running for pods that are half done, holds namespaces. */
+void cni_pods_settle(struct cni *c);
+
+/* ---- cni-orphans.c -----------------------------------------------------------------------------
+ */
+
+/* Kills plugins that run for these sandboxes (keys). Blocks. */
+void cni_kill_orphans(const struct map *ids);
+
 /* ---- cni-status.c ------------------------------------------------------------------------------
  */
 

@@ -9,6 +9,7 @@
  *   cni-chain.c       one command to all plugins
  *   cni-run.c         one program
  *   cni-result.c      what it printed
+ *   cni-orphans.c     programs of a podd that was killed
  *
  * podd itself makes nothing in the kernel in this mode, but for the pod's namespace, which belongs
  * to its shim, and which a plugin gets as /proc/<shim>/ns/net: a path that is the same after a
@@ -117,7 +118,10 @@ static int open_cache(struct cni *c, struct err *e)
         return err_errno(e, errno, "open %s/lock", c->cache_dir);
     if (flock(c->lock_fd, LOCK_EX | LOCK_NB) < 0)
         return err_set(e, ERR_FAILED_PRECONDITION, "%s is in use by another podd", c->cache_dir);
-    return cni_attachments_load(c->cache_fd, cni_pods_add, c, e);
+    if (cni_attachments_load(c->cache_fd, cni_pods_add, c, e) < 0)
+        return -1;
+    cni_pods_settle(c);
+    return 0;
 }
 
 int cni_open(struct loop *loop, const struct net_cni_config *config, struct cni **ret,

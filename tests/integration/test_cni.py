@@ -377,13 +377,42 @@ def test_podd_dies_while_a_plugin_adds(fake):
     wait_until((fake.here / "waiting").exists)
     fake.podd.kill()
     assert call.exception()
-    (fake.here / "waiting").unlink()
     assert len(fake.records()) == 1
+    pid = int((fake.here / "waiting").read_text())
+    added = fake.calls("ADD")[0]
+    assert is_alive(pid)
     fake.behave()
     fake.forget_calls()
     fake.podd.start()
     wait_until(lambda: fake.records() == [])
-    assert [c["netns"] for c in fake.calls("DEL")] == [None, None]
+    assert [c["netns"] for c in fake.calls("DEL")] == [added["netns"]] * 2  # while it is still there
+    assert not is_alive(pid)  # it would have gone on adding
+
+
+def test_nothing_leaks_however_podd_dies(made):
+    cni = made()
+    cni.configure({"type": "bridge", "bridge": "cnitest0", "ipMasq": True, "isGateway": True,
+                   "ipam": local(cni, [[{"subnet": "10.96.0.0/24"}]])},
+                  {"type": "portmap", "capabilities": {"portMappings": True}})
+    podd = cni.start().podd
+    for delay in (0.03, 0.1, 0.3):
+        calls = [podd.runtime.RunPodSandbox.future(cri.RunPodSandboxRequest(config=sandbox_config(
+            podd, port_mappings=[cri.PortMapping(container_port=80, host_port=7000 + n)])))
+                 for n in range(4)]
+        time.sleep(delay)  # at any moment of their start
+        podd.kill()
+        for call in calls:
+            call.exception()
+        podd.start()
+        for item in podd.runtime.ListPodSandbox(cri.ListPodSandboxRequest()).items:
+            podd.runtime.RemovePodSandbox(cri.RemovePodSandboxRequest(pod_sandbox_id=item.id))
+        wait_until(lambda: cni.records() == [], what=f"no record left after {delay} s")
+    assert leases(cni) == []
+    rules = subprocess.run(["iptables-save", "-t", "nat"], stdout=subprocess.PIPE, check=True,
+                           encoding="utf-8").stdout
+    assert "10.96.0" not in rules and "--dport 700" not in rules
+    wait_until(lambda: subprocess.run(["ip", "link", "show", "master", "cnitest0"], check=True,
+                                      stdout=subprocess.PIPE).stdout == b"")
 
 
 def test_check_and_garbage_collection_at_the_start(made):

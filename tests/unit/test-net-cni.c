@@ -320,6 +320,23 @@ static void names_cannot_forge_arguments(void **state)
     cni_conf_unref(c);
 }
 
+static void a_namespace_is_found_again_only_if_it_is_the_same(void **state)
+{
+    struct cni_conf *c = conf_of("{\"cniVersion\": \"1.0.0\", \"name\": \"n\", \"type\": \"t\"}");
+    _cleanup_close_ int own = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+    const struct net_pod pod = {.sandbox_id = "abc", .name = "a", .pid = getpid(), .netns = own};
+    _cleanup_err_ struct err e = ERR_INIT;
+    struct cni_attachment *a = NULL;
+
+    assert_int_equal(cni_attachment_new(&pod, c, NULL, &a, &e), 0);
+    _cleanup_close_ int again = cni_attachment_open_netns(a);
+    assert_true(again >= 0);
+    a->netns_inode++; /* the pid is somebody else's by now */
+    assert_int_equal(cni_attachment_open_netns(a), -1);
+    cni_attachment_free(a);
+    cni_conf_unref(c);
+}
+
 struct loaded {
     struct cni_attachment *a[4];
     size_t count;
@@ -376,6 +393,7 @@ static void records_survive_and_broken_ones_are_set_aside(void **state)
     assert_string_equal(l.a[0]->id, "abc");
     assert_string_equal(l.a[0]->args, a->args);
     assert_string_equal(l.a[0]->netns, a->netns);
+    assert_true(l.a[0]->netns_inode == a->netns_inode);
     assert_true(l.a[0]->deleting);
     assert_int_equal(l.a[0]->conf->version, CNI_0_4_0);
     assert_true(json_equal(l.a[0]->result, a->result));
@@ -532,6 +550,7 @@ int main(void)
         cmocka_unit_test(texts_are_cut_between_characters),
         cmocka_unit_test(a_plugin_is_told_what_it_can_use),
         cmocka_unit_test(names_cannot_forge_arguments),
+        cmocka_unit_test(a_namespace_is_found_again_only_if_it_is_the_same),
         cmocka_unit_test(records_survive_and_broken_ones_are_set_aside),
         cmocka_unit_test(the_first_file_by_name_counts),
         cmocka_unit_test(a_program_gets_its_input_and_is_heard),

@@ -38,7 +38,9 @@ def misbehave(how, here):
         os.rename(f"{here}/hanging.new", f"{here}/hanging")
         time.sleep(300)
     elif kind == "wait":  # until the test says go on
-        os.close(os.open(f"{here}/waiting", os.O_CREAT | os.O_WRONLY))
+        with open(f"{here}/waiting.new", "w", encoding="utf-8") as pid:
+            pid.write(str(os.getpid()))
+        os.rename(f"{here}/waiting.new", f"{here}/waiting")
         while os.path.exists(f"{here}/waiting"):
             time.sleep(0.01)
     elif kind == "result":
