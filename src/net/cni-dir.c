@@ -2,9 +2,10 @@
  * cni-dir.c - the directory that declares the network.
  *
  * Of all regular files (and links to such) that end in .conf, .conflist or .json and do not begin
- * with a dot, the first by name counts, and no other: who has broken it is told so, instead of
- * getting another network by surprise. Then the configuration of before goes on being used. Where
- * there is no file at all any more, there is no network.
+ * with a dot, the first by name counts, and no other; one that declares loopback alone is passed
+ * over. Who has broken the first is told so, instead of getting another network by surprise, and
+ * the configuration of before goes on being used. Where there is no file any more, there is no
+ * network.
  *
  * Read on a worker thread a moment after inotify has reported anything. A directory that is missing
  * is looked for by its parent's watch, and again whenever somebody asks for the state.
@@ -68,38 +69,60 @@ static bool is_configuration(int dirfd, const char *name)
            fstatat(dirfd, name, &st, 0) == 0 && S_ISREG(st.st_mode);
 }
 
-static int first_file(const char *path, char **ret, struct err *e)
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static int list_files(const char *path, char ***ret, struct err *e)
 {
     DIR *dir = opendir(path);
-    char *first = NULL;
 
     if (!dir)
         return err_set(e, ERR_FAILED_PRECONDITION, "no CNI configuration: open %s: %m", path);
-    for (struct dirent *entry; (entry = readdir(dir));) {
-        if (!is_configuration(dirfd(dir), entry->d_name) ||
-            (first && strcmp(first, entry->d_name) <= 0))
-            continue;
-        free(first);
-        first = xstrdup(entry->d_name);
-    }
+    for (struct dirent *entry; (entry = readdir(dir));)
+        if (is_configuration(dirfd(dir), entry->d_name))
+            strv_push(ret, entry->d_name);
     closedir(dir);
-    if (!first)
-        return err_set(e, ERR_FAILED_PRECONDITION,
-                       "no CNI configuration: there is no .conflist, .conf or .json in %s", path);
-    *ret = xasprintf("%s/%s", path, first);
-    free(first);
+    if (*ret)
+        qsort(*ret, strv_len(*ret), sizeof(**ret), by_name);
     return 0;
+}
+
+/* Other runtimes want a network that is lo and nothing else declared; podd's pods have that anyway.
+ */
+static bool is_loopback(const struct cni_conf *c)
+{
+    return json_array_size(c->plugins) == 1 &&
+           str_equal(cni_plugin_type(json_array_get(c->plugins, 0)), "loopback");
+}
+
+static int read_one(struct scan *s, const char *name)
+{
+    _cleanup_bytes_ struct bytes text = {0};
+
+    free(s->file);
+    s->file = xasprintf("%s/%s", s->path, name);
+    if (file_read(AT_FDCWD, s->file, CNI_CONF_MAX, &text, &s->error) < 0)
+        return -1;
+    return cni_conf_parse(text.data, text.len, s->file, &s->conf, &s->error);
 }
 
 static void scan_work(void *arg)
 {
     struct scan *s = arg;
-    _cleanup_bytes_ struct bytes text = {0};
+    _cleanup_strv_ char **files = NULL;
 
-    if (first_file(s->path, &s->file, &s->error) < 0)
+    if (list_files(s->path, &files, &s->error) < 0)
         return;
-    if (file_read(AT_FDCWD, s->file, CNI_CONF_MAX, &text, &s->error) == 0)
-        (void)!cni_conf_parse(text.data, text.len, s->file, &s->conf, &s->error);
+    for (size_t i = 0; i < strv_len(files); i++) {
+        if (read_one(s, files[i]) < 0 || !is_loopback(s->conf))
+            return;
+        cni_conf_unref(take_ptr(s->conf));
+        free(take_ptr(s->file));
+    }
+    err_set(&s->error, ERR_FAILED_PRECONDITION,
+            "no CNI configuration: no .conflist, .conf or .json in %s declares a network", s->path);
 }
 
 /* ---- Taking over ----------------------------------------------------------------------------- */

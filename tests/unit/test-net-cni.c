@@ -429,6 +429,8 @@ static void the_first_file_by_name_counts(void **state)
     write_file(fd, "00-readme.txt", "not this");
     write_file(fd, ".01-hidden.conf", "nor this");
     write_file(fd, "20.conflist", "later");
+    write_file(fd, "00-lo.conf",
+               "{\"cniVersion\": \"1.0.0\", \"name\": \"lo\", \"type\": \"loopback\"}");
     write_file(fd, "10.json", "{\"cniVersion\": \"1.0.0\", \"name\": \"n\", \"type\": \"t\"}");
     assert_int_equal(mkdirat(fd, "05.conf", 0700), 0);
     struct cni_dir *d = cni_dir_open(loop, path, nothing_changed, NULL);
@@ -440,6 +442,13 @@ static void the_first_file_by_name_counts(void **state)
     d = cni_dir_open(loop, path, nothing_changed, NULL);
     assert_null(cni_dir_conf(d, &e));
     assert_non_null(strstr(err_text(&e), "/10.json:1:1: "));
+    cni_dir_close(d);
+    unlinkat(fd, "10.json", 0);
+    unlinkat(fd, "20.conflist", 0);
+    err_clear(&e);
+    d = cni_dir_open(loop, path, nothing_changed, NULL);
+    assert_null(cni_dir_conf(d, &e));
+    assert_non_null(strstr(err_text(&e), "declares a network"));
     cni_dir_close(d);
     loop_free(loop);
     remove_directory(fd, path);
