@@ -298,10 +298,26 @@ static Runtime__V1__NetworkInterfaceUsage *interface_of(const struct net_usage *
 }
 
 /* eth0 is the default interface; the loopback is nobody's business. */
+/* eth0; where CNI plugins gave the pod's interface another name, the first one. */
+static const struct net_usage *default_interface(const struct sandbox_sample *s)
+{
+    const struct net_usage *first = NULL;
+
+    for (size_t i = 0; i < s->n_interfaces; i++) {
+        const struct net_usage *u = &s->interfaces[i];
+        if (str_equal(u->name, "eth0"))
+            return u;
+        if (!first && !str_equal(u->name, "lo"))
+            first = u;
+    }
+    return first;
+}
+
 static Runtime__V1__NetworkUsage *network_of(const struct sandbox_sample *s, int64_t time,
                                              struct arena *a)
 {
     Runtime__V1__NetworkUsage *network = ARENA_MESSAGE(a, runtime__v1__network_usage);
+    const struct net_usage *main_one = default_interface(s);
 
     network->timestamp = time;
     network->interfaces = arena_alloc(a, s->n_interfaces * sizeof(*network->interfaces));
@@ -309,7 +325,7 @@ static Runtime__V1__NetworkUsage *network_of(const struct sandbox_sample *s, int
         const struct net_usage *u = &s->interfaces[i];
         if (str_equal(u->name, "lo"))
             continue;
-        if (!network->default_interface && str_equal(u->name, "eth0"))
+        if (u == main_one)
             network->default_interface = interface_of(u, a);
         else
             network->interfaces[network->n_interfaces++] = interface_of(u, a);

@@ -13,7 +13,6 @@
 #include <sys/stat.h>
 
 #include "cni-attachment.h"
-#include "cni-result.h"
 
 enum { FORMAT = 1, FILE_MAX = 8 << 20, BURST_SHARE = 10, BURST_MIN_BITS = 512 << 10 };
 static const char suffix[] = ".json";
@@ -232,21 +231,18 @@ static int parse(json_t *value, const char *name, struct cni_attachment *a, stru
     json_t *runtime = NULL, *network = NULL, *result = NULL;
     int format = 0, deleting = 0;
     json_int_t inode = 0;
-    struct net_addresses addresses;
 
     if (json_unpack(value, "{s:i, s:s, s:s, s:I, s:s, s:o, s:s, s:o, s?o, s:b}", "format", &format,
                     "id", &id, "netns", &netns, "netnsInode", &inode, "args", &args,
                     "runtimeConfig", &runtime, "version", &version, "network", &network, "result",
                     &result, "deleting", &deleting) < 0 ||
-        format != FORMAT || !json_is_object(runtime))
+        format != FORMAT || !json_is_object(runtime) || (result && !json_is_object(result)))
         return err_set(e, ERR_INVALID_ARGUMENT, "%s: it is no record of an attachment", name);
     if (cni_conf_from_json(network, name, &a->conf, e) < 0)
         return -1;
     /* As it was, whatever this podd would choose. */
     if (cni_version_parse(version, &a->conf->version) < 0)
         return err_set(e, ERR_INVALID_ARGUMENT, "%s: version: it is not spoken here", name);
-    if (result && cni_result_addresses(result, CNI_INTERFACE, &addresses, e) < 0)
-        return err_wrap(e, "%s", name);
     a->id = xstrdup(id);
     a->netns = xstrdup(netns);
     a->netns_inode = (uint64_t)inode;

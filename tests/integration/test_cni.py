@@ -278,6 +278,23 @@ def test_what_plugins_are_told(made):
     assert cni.records() == []
 
 
+def test_statistics_of_an_interface_of_another_name(fake):
+    pod = Pod(fake.podd)
+    inside = ["nsenter", f"--net=/proc/{shim_of(fake, pod)}/ns/net"]
+    for command in ("link add lan0 type veth peer name far0", "link set lan0 up", "link set far0 up",
+                    "addr add 10.99.0.7/24 dev lan0"):
+        subprocess.run([*inside, "ip", *command.split()], check=True)
+
+    def counted():
+        network = fake.podd.runtime.PodSandboxStats(
+            cri.PodSandboxStatsRequest(pod_sandbox_id=pod.id)).stats.linux.network
+        return network.default_interface.tx_bytes.value > 0 and network
+    network = wait_until(counted)  # the kernel looks for neighbours
+    names = {network.default_interface.name, *(i.name for i in network.interfaces)}
+    assert {"lan0", "far0"} == names
+    pod.remove()
+
+
 def test_a_name_cannot_forge_an_argument(fake):
     code, message = code_of(lambda: Pod(fake.podd, uid="a;K8S_POD_NAMESPACE=kube-system"))
     assert code == grpc.StatusCode.INVALID_ARGUMENT and "K8S_POD_UID" in message
@@ -413,6 +430,19 @@ def test_nothing_leaks_however_podd_dies(made):
     assert "10.96.0" not in rules and "--dport 700" not in rules
     wait_until(lambda: subprocess.run(["ip", "link", "show", "master", "cnitest0"], check=True,
                                       stdout=subprocess.PIPE).stdout == b"")
+
+
+def test_a_podd_that_stops_takes_its_plugins_along(fake):
+    fake.behave(ADD="hang")
+    call = fake.podd.runtime.RunPodSandbox.future(
+        cri.RunPodSandboxRequest(config=sandbox_config(fake.podd)))
+    wait_until((fake.here / "hanging").exists)
+    pids = [int(pid) for pid in (fake.here / "hanging").read_text().split()]
+    assert fake.podd.stop() == 0 and call.exception()
+    wait_until(lambda: not any(is_alive(pid) for pid in pids))
+    fake.behave()
+    fake.podd.start()
+    wait_until(lambda: fake.records() == [])
 
 
 def test_check_and_garbage_collection_at_the_start(made):
