@@ -28,6 +28,9 @@ ROOMS = {
     "cli": ({"base", "rpc"}, {"podd", "cri"}),
 }
 
+# Headers of a room beside the one of its name.
+FURTHER_HEADERS = {"decode": "base"}
+
 # Libraries that belong to one place, so that there is one way to do each thing.
 LIBRARIES = {
     "uv.h": {"base"},
@@ -52,6 +55,7 @@ def problem(room, header, quoted):
     rooms, protocols = ROOMS[room]
     if header.startswith("podd/"):
         other = header[len("podd/"):].removesuffix(".h")
+        other = FURTHER_HEADERS.get(other, other)
         if other != room and other not in rooms:
             return f"room {room} may not use room {other}"
     elif header.endswith(".pb-c.h"):
@@ -76,7 +80,7 @@ def check(root):
             if why:
                 faults.append(f"{path.relative_to(root)}:{number}: {why}")
     for path in sorted((root / "include/podd").glob("*.h")):
-        room = path.stem
+        room = FURTHER_HEADERS.get(path.stem, path.stem)
         for number, line in enumerate(path.read_text().splitlines(), 1):
             match = INCLUDE.match(line)
             why = match and problem(room, match.group(2), match.group(1) == '"')

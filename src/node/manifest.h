@@ -5,7 +5,7 @@
 #ifndef NODE_MANIFEST_H
 #define NODE_MANIFEST_H
 
-#include "decode.h"
+#include "podd/decode.h"
 
 #include "podd/base.h"
 

@@ -1,7 +1,6 @@
 /*
  * manifest_container.c - the tables of a container's fields (core/v1 Container).
  */
-#include "fields.h"
 #include "manifest.h"
 #include "names.h"
 
@@ -249,7 +248,7 @@ static const struct field http_fields[] = {
     STRING("host", host),
     LIST("httpHeaders", headers, header_type),
     STRING("path", path),
-    ROW("port", FIELD_PORT, port, REQUIRED),
+    ROW("port", FIELD_PORT, port, REQUIRED, .check = name_check_port_name),
     ENUM("scheme", scheme, scheme_words),
 };
 static const struct object_type http_type = TYPE_OF(http_fields);
@@ -258,7 +257,7 @@ static const struct object_type http_type = TYPE_OF(http_fields);
 #define S probe_tcp
 static const struct field tcp_fields[] = {
     STRING("host", host),
-    ROW("port", FIELD_PORT, port, REQUIRED),
+    ROW("port", FIELD_PORT, port, REQUIRED, .check = name_check_port_name),
 };
 static const struct object_type tcp_type = TYPE_OF(tcp_fields);
 #undef S

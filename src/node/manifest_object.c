@@ -5,7 +5,6 @@
  * that nothing but a value's own reader ever holds it in the clear. No error names one.
  */
 #include "base64.h"
-#include "fields.h"
 #include "manifest.h"
 #include "names.h"
 #include "tree.h"

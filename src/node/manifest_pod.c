@@ -2,7 +2,6 @@
  * manifest_pod.c - the tables of a pod's fields (core/v1 Pod, PodSpec). What belongs to a cluster
  * (scheduling, service accounts) is refused with the reason.
  */
-#include "fields.h"
 #include "manifest.h"
 #include "names.h"
 

@@ -2,7 +2,6 @@
  * manifest_volume.c - the tables of volumes (core/v1 Volume). What needs a cluster or a storage
  * driver is refused with the reason.
  */
-#include "fields.h"
 #include "manifest.h"
 #include "names.h"
 

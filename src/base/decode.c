@@ -1,13 +1,11 @@
 /*
- * decode.c - the walker of the tables in decode.h.
+ * decode.c - the walker of the tables in podd/decode.h.
  *
  * It goes through the keys of a mapping (so that unknown ones are found in the order of the file),
  * reads each by its row, and then asks for the required ones. One function per type of field turns
  * a node into memory. Explicit nulls count as "not given", as in Kubernetes.
  */
-#include "decode.h"
-#include "names.h"
-#include "tree.h"
+#include "podd/decode.h"
 
 /* ---- Saying what is wrong ----------------------------------------------------------------------
  */
@@ -187,7 +185,7 @@ static int decode_port(struct decode *d, const struct field *f, const struct yam
                        struct int_or_name *ret)
 {
     if (tree_type(node) == TREE_STRING) {
-        const char *wrong = name_check_port_name(node->text);
+        const char *wrong = f->check ? f->check(node->text) : "is not possible here";
         if (wrong)
             return decode_fail(d, node, "%s must be a number, or the name of a port, which %s",
                                decode_path(d), wrong);
