@@ -206,6 +206,7 @@ struct pods_config {
     const char *cgroup_parent;           /* of pods that name none: "/podd" */
     bool systemd_cgroups;                /* parents that pods name are slices; needs cgroup v2 */
     char *const *dns_servers; /* strv: for pods that say nothing of DNS; NULL: the node's */
+    char *const *cdi_dirs;    /* strv: of descriptions of devices, the last has the last word */
 };
 
 struct pods;

@@ -13,7 +13,9 @@
 #define PODD_RUNTIME_H
 
 #include "podd/base.h"
+
 #include "shim.pb-c.h"
+#include <sys/stat.h>
 
 typedef Podd__Shim__ContainerSpec container_spec_t;
 typedef Podd__Shim__ProcessSpec process_spec_t;
@@ -67,6 +69,9 @@ int device_plan_privileged(container_spec_t *spec, struct err *e) MUST_CHECK;
  * "rwm". */
 int device_plan_add(container_spec_t *spec, const char *host_path, const char *container_path,
                     const char *access, struct err *e) MUST_CHECK;
+/* Adds a node with the type, mode, number and owner of `st`. */
+void device_plan_node(container_spec_t *spec, const char *container_path, const struct stat *st,
+                      const char *access);
 
 /* Capabilities as bit masks (capabilities(7)). */
 uint64_t capability_all(void);     /* known to the kernel and in podd's own bounding set */

@@ -237,15 +237,31 @@ static struct container *container_make(struct pods *p, struct sandbox *s,
     return c;
 }
 
+/* What its devices by CDI need; empty when it asks for none. */
+static int find_devices(struct pods *p, const struct container_config *config,
+                        struct cdi_request *ret, struct err *e)
+{
+    _cleanup_strv_ char **names = NULL;
+
+    *ret = (struct cdi_request){0};
+    if (cdi_names(config->cdi_devices, config->annotations, config->n_annotations, &names, e) < 0)
+        return -1;
+    return names ? cdi_find(p->cdi, names, ret, e) : 0;
+}
+
 static int make_plan(struct create *r, const struct container_config *config,
                      const struct image *image, struct err *e)
 {
     const struct sandbox_private *priv = r->s->priv;
+    CLEANUP(cdi_request_clear) struct cdi_request devices;
+    if (find_devices(r->p, config, &devices, e) < 0)
+        return -1;
     _cleanup_free_ char *files_dir = sandbox_state_dir(r->p, r->s->id);
     struct spec_input in = {
         .config = config,
         .image = &image->config,
         .container_id = r->c->id,
+        .cdi = &devices,
         .hostname = r->s->hostname,
         .log_directory = r->s->log_directory,
         .cgroup_parent = r->s->cgroup_parent,

@@ -9,6 +9,7 @@
 #include <sys/random.h>
 
 #include "apparmor.h"
+#include "cdi.h"
 #include "private.h"
 #include "scope.h"
 
@@ -60,6 +61,7 @@ int pods_open(const struct pods_config *config, struct pods **ret, struct err *e
     p->cgroup_parent = xstrdup(str_empty(config->cgroup_parent) ? "/podd" : config->cgroup_parent);
     if (config->systemd_cgroups)
         p->systemd = systemd_new(p->loop);
+    p->cdi = cdi_new(config->cdi_dirs);
     p->sandboxes = map_new();
     p->containers = map_new();
     p->names = map_new();
@@ -97,6 +99,7 @@ void pods_release(struct pods *p)
 {
     if (--p->refs > 0)
         return;
+    cdi_free(p->cdi);
     free(p->root);
     free(p->state);
     free(p->seccomp_default_profile);

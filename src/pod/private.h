@@ -28,6 +28,7 @@ struct pods {
     struct kernel_features kernel;
     bool apparmor_default_loaded; /* after pods_recover(), where it can be */
 
+    struct cdi *cdi;
     struct map *sandboxes, *containers;        /* by id; only what may be listed */
     struct list all_sandboxes, all_containers; /* oldest first */
     struct map *names;                         /* struct name by its key */

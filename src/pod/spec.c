@@ -398,7 +398,8 @@ static int fill(struct plan *plan, const struct spec_input *in, struct err *e)
     spec->rootfs_readonly = in->config->security.readonly_rootfs;
     if (set_process(plan, in, e) < 0 || set_namespaces(spec, in, e) < 0 ||
         set_cgroup(spec, in, e) < 0 || set_log(spec, in, e) < 0 ||
-        choose_stop_signal(plan, in, e) < 0 || spec_set_security(plan, in, e) < 0)
+        choose_stop_signal(plan, in, e) < 0 || spec_set_security(plan, in, e) < 0 ||
+        spec_set_cdi(plan, in, e) < 0)
         return -1;
     return spec_set_mounts(plan, in, e);
 }

@@ -9,6 +9,7 @@
 #ifndef POD_SPEC_H
 #define POD_SPEC_H
 
+#include "cdi.h"
 #include "image_mount.h"
 
 #include <podd/pod.h>
@@ -18,6 +19,7 @@ struct spec_input {
     const struct container_config *config;
     const struct image_config *image;
     const char *container_id;
+    const struct cdi_request *cdi; /* its devices by CDI; NULL: none */
 
     /* The sandbox. */
     const char *hostname, *log_directory, *cgroup_parent;
@@ -61,6 +63,9 @@ char *container_path_normalise(const char *what, const char *path, struct err *e
  */
 
 int spec_set_mounts(struct plan *plan, const struct spec_input *in, struct err *e) MUST_CHECK;
+int spec_set_cdi(struct plan *plan, const struct spec_input *in, struct err *e) MUST_CHECK;
+/* A mount that a device brings along. Strings are borrowed. */
+int cdi_mount_config(const struct cdi_mount *m, struct mount_config *ret, struct err *e) MUST_CHECK;
 int spec_set_security(struct plan *plan, const struct spec_input *in, struct err *e) MUST_CHECK;
 /* Adds KEY=value, or replaces the value of a KEY that is there. */
 void env_set(process_spec_t *process, const char *key, const char *value);

@@ -176,6 +176,22 @@ static int want_mount(struct plan *plan, struct wanted *w, const struct mount_co
     return 0;
 }
 
+/* What devices bring along; at a place of the caller's own, the caller's counts. */
+static int want_device_mounts(struct plan *plan, struct wanted *w, const struct cdi_edits *edits,
+                              struct err *e)
+{
+    const struct cdi_mount *mounts = edits->mounts.items;
+
+    for (size_t i = 0; i < edits->mounts.count; i++) {
+        struct mount_config config;
+        if (cdi_mount_config(&mounts[i], &config, e) < 0)
+            return -1;
+        if (!is_wanted(w, config.container_path) && want_mount(plan, w, &config, e) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 /* Anonymous volumes: a directory of the container's own, with what the image has at that place. */
 static int want_image_volumes(struct plan *plan, struct wanted *w, const struct spec_input *in,
                               struct err *e)
@@ -285,6 +301,9 @@ int spec_set_mounts(struct plan *plan, const struct spec_input *in, struct err *
     if (plan->image_mounts.count > SHIM_MOUNTS_MAX)
         return err_set(e, ERR_INVALID_ARGUMENT, "%zu images as volumes: at most %d are possible",
                        plan->image_mounts.count, SHIM_MOUNTS_MAX);
+    for (size_t i = 0; in->cdi && i < in->cdi->count; i++)
+        if (want_device_mounts(plan, &wanted, in->cdi->edits[i], e) < 0)
+            return err_wrap(e, "CDI device %s", in->cdi->of[i]);
     if (want_image_volumes(plan, &wanted, in, e) < 0)
         return -1;
     sort_by_depth(&wanted);

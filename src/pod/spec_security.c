@@ -222,9 +222,6 @@ static int set_devices(container_spec_t *spec, const struct spec_input *in, stru
 {
     const struct container_config *config = in->config;
 
-    if (strv_len(config->cdi_devices) > 0)
-        return err_set(e, ERR_UNIMPLEMENTED, "CDI device %s: CDI is not supported",
-                       config->cdi_devices[0]);
     if (config->security.privileged) {
         if (device_plan_privileged(spec, e) < 0)
             return -1;

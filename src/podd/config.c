@@ -71,6 +71,7 @@ void config_free(struct config *c)
     free(c->socket);
     free(c->log_root);
     free(c->manifests);
+    strv_free(c->cdi_dirs);
     free(c->seccomp_default_profile);
     free(c->network.bridge);
     strv_free(c->network.pools);
@@ -235,6 +236,10 @@ static int finish(struct config *c, struct err *e)
     c->log_root = own ? xasprintf("%s/logs", c->root) : xstrdup("/var/log/pods");
     if (!own && !c->manifests)
         c->manifests = xstrdup(DEFAULT_MANIFESTS);
+    if (!c->cdi_dirs) {
+        strv_push(&c->cdi_dirs, "/etc/cdi");
+        strv_push(&c->cdi_dirs, "/var/run/cdi");
+    }
     return 0;
 }
 

@@ -24,6 +24,7 @@ struct config {
     enum config_cgroup_driver cgroup_driver;
     bool restrict_oom_score_adj;
     char *seccomp_default_profile; /* JSON file; NULL: the built-in profile */
+    char **cdi_dirs;               /* strv: where vendors describe their devices */
     struct {
         enum config_network_mode mode;
         char *bridge;

@@ -444,6 +444,7 @@ static const struct key top_keys[] = {
     {"state", read_string, offsetof(struct config, state), .check = check_path},
     {"socket", read_string, offsetof(struct config, socket), .check = check_socket},
     {"manifests", read_string, offsetof(struct config, manifests), .check = check_path},
+    {"cdi_dirs", read_strings, offsetof(struct config, cdi_dirs), .check = check_path},
     {"log_level", read_choice, offsetof(struct config, log_level), .choices = log_levels},
     {"cgroup_driver", read_choice, offsetof(struct config, cgroup_driver),
      .choices = cgroup_drivers},

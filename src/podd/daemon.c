@@ -165,6 +165,7 @@ static int open_pods(struct daemon *d, struct err *e)
         .seccomp_default_profile = d->config->seccomp_default_profile,
         .cgroup_parent = "/podd",
         .dns_servers = d->config->network.dns,
+        .cdi_dirs = d->config->cdi_dirs,
         .systemd_cgroups = d->systemd_cgroups,
     };
     return pods_open(&config, &d->pods, e);

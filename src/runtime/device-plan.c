@@ -56,6 +56,20 @@ static void node_add(container_spec_t *spec, const char *path, uint32_t mode, ui
     d->minor = minor;
 }
 
+void device_plan_node(container_spec_t *spec, const char *path, const struct stat *st,
+                      const char *access)
+{
+    node_add(spec, path, st->st_mode, major(st->st_rdev), minor(st->st_rdev));
+    for (size_t i = 0; i < spec->n_devices; i++)
+        if (str_equal(spec->devices[i]->path, path)) {
+            spec->devices[i]->uid = st->st_uid;
+            spec->devices[i]->gid = st->st_gid;
+        }
+    if (S_ISBLK(st->st_mode) || S_ISCHR(st->st_mode))
+        rule_add(spec, S_ISBLK(st->st_mode) ? 'b' : 'c', major(st->st_rdev), minor(st->st_rdev),
+                 access);
+}
+
 void device_plan_default(container_spec_t *spec)
 {
     rule_add(spec, 'c', -1, -1, "m");

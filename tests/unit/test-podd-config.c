@@ -80,6 +80,7 @@ static void every_key_is_taken(void **state)
                   "state: /run/other\n"
                   "socket: unix:///run/other/s.sock\n"
                   "manifests: /srv/manifests\n"
+                  "cdi_dirs: [/srv/cdi]\n"
                   "log_level: debug\n"
                   "cgroup_driver: systemd\n"
                   "restrict_oom_score_adj: true\n"
@@ -107,6 +108,8 @@ static void every_key_is_taken(void **state)
     assert_string_equal(c->state, "/run/other");
     assert_string_equal(c->socket, "unix:///run/other/s.sock");
     assert_string_equal(c->manifests, "/srv/manifests");
+    assert_string_equal(c->cdi_dirs[0], "/srv/cdi");
+    assert_null(c->cdi_dirs[1]);
     assert_int_equal(c->log_level, LOG_DEBUG);
     assert_int_equal(c->cgroup_driver, CGROUP_DRIVER_SYSTEMD);
     assert_true(c->restrict_oom_score_adj);
@@ -315,6 +318,7 @@ static void default_root_logs_where_kubernetes_looks(void **state)
     assert_defaults(c);
     assert_string_equal(c->log_root, "/var/log/pods");
     assert_string_equal(c->manifests, "/etc/podd/manifests");
+    assert_string_equal(c->cdi_dirs[1], "/var/run/cdi");
     config_free(c);
 }
 
