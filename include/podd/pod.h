@@ -87,6 +87,11 @@ struct profile_config {
     const char *localhost_ref;
 };
 
+struct id_maps {
+    const struct id_range *uids, *gids;
+    size_t n_uids, n_gids;
+};
+
 struct security_config {
     char *const *add_capabilities, *const *drop_capabilities,
                                        *const *ambient_capabilities; /* strv */
@@ -94,7 +99,8 @@ struct security_config {
     bool no_new_privs;
     bool readonly_rootfs;
     enum namespace_mode pid;
-    const char *pid_target; /* container id */
+    const char *pid_target;        /* container id */
+    const struct id_maps *user_ns; /* what the pod's must be; NULL: not stated */
     bool has_run_as_user, has_run_as_group;
     uint32_t run_as_user, run_as_group;
     const char *run_as_username; /* wins over run_as_user */

@@ -146,9 +146,10 @@ bool cgroup_counts_pressure(void);
 
 /* Kernel features that podd needs or can use, found out by trying. */
 struct kernel_features {
-    bool openat2, clone3, pidfd, mount_api, seccomp_filter, overlayfs; /* needed */
-    bool idmapped_mounts, user_namespaces, recursive_read_only, cgroup_kill, apparmor,
-        selinux; /* optional */
+    bool openat2, clone3, pidfd, mount_api, seccomp_filter, overlayfs;         /* needed */
+    bool idmapped_mounts, recursive_read_only, cgroup_kill, apparmor, selinux; /* optional */
+    bool mapped_layers;   /* root file systems of pods with a user namespace */
+    bool user_namespaces; /* the same, and volumes of every usual kind */
 };
 /* ERR_FAILED_PRECONDITION names the first needed feature that is missing. Any thread. */
 int kernel_probe(struct kernel_features *ret, struct err *e) MUST_CHECK;

@@ -211,6 +211,7 @@ void cri_status(struct rpc_call *call, const ProtobufCMessage *message, void *ct
     handler_features.user_namespaces = c->features.user_namespaces;
     handler.features = &handler_features;
     features.supplemental_groups_policy = true;
+    features.user_namespaces_host_network = c->features.user_namespaces;
     features.mount_options = true;
     response.status = &status;
     response.runtime_handlers = handlers;

@@ -273,6 +273,22 @@ static int user_from(const Runtime__V1__LinuxContainerSecurityContext *s, struct
     return 0;
 }
 
+static int namespaces_from(const Runtime__V1__NamespaceOption *n, struct arena *a,
+                           struct security_config *ret, struct err *e)
+{
+    if (!n)
+        return 0;
+    ret->pid = (enum namespace_mode)n->pid;
+    ret->pid_target = n->target_id;
+    if (ret->pid > NAMESPACE_TARGET)
+        return err_set(e, ERR_INVALID_ARGUMENT, "namespace_options.pid: unknown mode %d", n->pid);
+    if (!n->userns_options)
+        return 0;
+    struct id_maps *maps = arena_alloc(a, sizeof(*maps));
+    ret->user_ns = maps;
+    return user_namespace_from(n->userns_options, a, maps, e);
+}
+
 static int security_from(const Runtime__V1__LinuxContainerSecurityContext *s, struct arena *a,
                          struct security_config *ret, struct err *e)
 {
@@ -289,13 +305,6 @@ static int security_from(const Runtime__V1__LinuxContainerSecurityContext *s, st
     ret->privileged = s->privileged;
     ret->no_new_privs = s->no_new_privs;
     ret->readonly_rootfs = s->readonly_rootfs;
-    if (s->namespace_options) {
-        ret->pid = (enum namespace_mode)s->namespace_options->pid;
-        ret->pid_target = s->namespace_options->target_id;
-        if (ret->pid > NAMESPACE_TARGET)
-            return err_set(e, ERR_INVALID_ARGUMENT, "namespace_options.pid: unknown mode %d",
-                           s->namespace_options->pid);
-    }
     ret->masked_paths = arena_strv(a, s->masked_paths, s->n_masked_paths);
     ret->readonly_paths = arena_strv(a, s->readonly_paths, s->n_readonly_paths);
     if (s->selinux_options) {
@@ -304,7 +313,8 @@ static int security_from(const Runtime__V1__LinuxContainerSecurityContext *s, st
         ret->selinux_type = s->selinux_options->type;
         ret->selinux_level = s->selinux_options->level;
     }
-    if (profile_from(s->seccomp, s->seccomp_profile_path, "seccomp", PROFILE_UNCONFINED,
+    if (namespaces_from(s->namespace_options, a, ret, e) < 0 ||
+        profile_from(s->seccomp, s->seccomp_profile_path, "seccomp", PROFILE_UNCONFINED,
                      &ret->seccomp, e) < 0 ||
         profile_from(s->apparmor, s->apparmor_profile, "apparmor", PROFILE_RUNTIME_DEFAULT,
                      &ret->apparmor, e) < 0)

@@ -51,9 +51,10 @@ static int check_ranges(Runtime__V1__IDMapping *const *maps, size_t n, const cha
     return 0;
 }
 
-static int user_namespace_from(const Runtime__V1__UserNamespace *u, struct arena *a,
-                               struct sandbox_config *ret, struct err *e)
+int user_namespace_from(const Runtime__V1__UserNamespace *u, struct arena *a, struct id_maps *ret,
+                        struct err *e)
 {
+    *ret = (struct id_maps){0};
     if (!u)
         return 0;
     switch (u->mode) {
@@ -66,10 +67,10 @@ static int user_namespace_from(const Runtime__V1__UserNamespace *u, struct arena
         if (check_ranges(u->uids, u->n_uids, "userns_options.uids", e) < 0 ||
             check_ranges(u->gids, u->n_gids, "userns_options.gids", e) < 0)
             return -1;
-        ret->uid_maps = id_ranges_from(a, u->uids, u->n_uids);
-        ret->n_uid_maps = u->n_uids;
-        ret->gid_maps = id_ranges_from(a, u->gids, u->n_gids);
-        ret->n_gid_maps = u->n_gids;
+        *ret = (struct id_maps){.uids = id_ranges_from(a, u->uids, u->n_uids),
+                                .gids = id_ranges_from(a, u->gids, u->n_gids),
+                                .n_uids = u->n_uids,
+                                .n_gids = u->n_gids};
         return 0;
     case RUNTIME__V1__NAMESPACE_MODE__CONTAINER:
     case RUNTIME__V1__NAMESPACE_MODE__TARGET:
@@ -100,7 +101,14 @@ static int security_from(const Runtime__V1__LinuxSandboxSecurityContext *s, stru
     if (ret->ipc == NAMESPACE_CONTAINER || ret->ipc == NAMESPACE_TARGET)
         return err_set(e, ERR_INVALID_ARGUMENT,
                        "namespace_options.ipc: must be POD or NODE for a pod");
-    return user_namespace_from(n->userns_options, a, ret, e);
+    struct id_maps maps;
+    if (user_namespace_from(n->userns_options, a, &maps, e) < 0)
+        return -1;
+    ret->uid_maps = maps.uids;
+    ret->n_uid_maps = maps.n_uids;
+    ret->gid_maps = maps.gids;
+    ret->n_gid_maps = maps.n_gids;
+    return 0;
 }
 
 static int port_from(const Runtime__V1__PortMapping *p, struct net_port *ret, struct err *e)

@@ -55,6 +55,9 @@ int container_config_from(const Runtime__V1__ContainerConfig *config, struct are
                           struct container_config *ret, struct err *e) MUST_CHECK;
 int limits_from(const Runtime__V1__LinuxContainerResources *resources, struct arena *a,
                 struct cgroup_limits *ret, struct err *e) MUST_CHECK;
+/* Nothing when there is none, or the node's is meant. */
+int user_namespace_from(const Runtime__V1__UserNamespace *u, struct arena *a, struct id_maps *ret,
+                        struct err *e) MUST_CHECK;
 struct id_range *id_ranges_from(struct arena *a, Runtime__V1__IDMapping *const *maps, size_t n);
 /* The number of a CRI signal; 0 for "the image's". */
 int signal_from(Runtime__V1__Signal signal, int *ret, struct err *e) MUST_CHECK;

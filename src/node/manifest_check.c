@@ -233,12 +233,24 @@ static int check_resources(struct decode *d, const struct yaml_node *node,
 /* ---- Containers --------------------------------------------------------------------------------
  */
 
+/* The whole of /proc is safe to see only for whom it is not root's of the node. */
+static int check_security(struct decode *d, const struct yaml_node *node,
+                          const struct manifest_container *c, const struct pod_spec *s)
+{
+    if (!c->security || c->security->proc_mount != PROC_MOUNT_UNMASKED ||
+        spec_has_user_namespace(s))
+        return 0;
+    return decode_fail(d, tree_child(tree_child(node, "securityContext"), "procMount"),
+                       "%s.securityContext.procMount: Unmasked needs hostUsers: false",
+                       decode_path(d));
+}
+
 static int check_container(struct decode *d, const struct yaml_node *node,
                            const struct manifest_container *c, const struct pod_spec *s, bool init)
 {
     if (check_ports(d, node, c, s->host_network.value) < 0 || check_probes(d, node, c, init) < 0 ||
         check_hooks(d, node, c, init) < 0 || check_mounts(d, node, c, s) < 0 ||
-        check_env_of(d, node, c, s) < 0)
+        check_env_of(d, node, c, s) < 0 || check_security(d, node, c, s) < 0)
         return -1;
     return check_resources(d, node, c);
 }

@@ -7,7 +7,7 @@
 #include "private.h"
 #include "slice.h"
 
-static int check_maps(const struct sandbox_config *config, struct err *e)
+static int check_maps(const struct pods *p, const struct sandbox_config *config, struct err *e)
 {
     if (config->n_uid_maps == 0 && config->n_gid_maps == 0)
         return 0;
@@ -20,6 +20,13 @@ static int check_maps(const struct sandbox_config *config, struct err *e)
             return err_set(e, ERR_INVALID_ARGUMENT,
                            "user namespace: the range must begin at id 0 of the container and not "
                            "be empty");
+    /* The root of another user namespace may not mount a procfs of the node's. */
+    if (config->pid == NAMESPACE_NODE)
+        return err_set(e, ERR_INVALID_ARGUMENT,
+                       "user namespace: the pod cannot share the node's processes then");
+    if (!p->kernel.mapped_layers)
+        return err_set(e, ERR_FAILED_PRECONDITION,
+                       "pods with a user namespace need Linux 5.19 or newer, with CONFIG_USER_NS");
     return 0;
 }
 
@@ -69,7 +76,7 @@ int sandbox_config_check(const struct pods *p, const struct sandbox_config *conf
         config->ipc == NAMESPACE_CONTAINER || config->ipc == NAMESPACE_TARGET)
         return err_set(e, ERR_INVALID_ARGUMENT,
                        "network and IPC namespaces are the pod's or the node's");
-    return check_maps(config, e);
+    return check_maps(p, config, e);
 }
 
 static char *choose_hostname(const struct sandbox_config *config, const char *id)

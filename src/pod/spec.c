@@ -328,10 +328,37 @@ static int choose_stop_signal(struct plan *plan, const struct spec_input *in, st
 
 /* ---- Namespaces, cgroup --------------------------------------------------------------------- */
 
+static bool ranges_equal(const struct id_range *a, size_t n, const struct id_range *b, size_t m)
+{
+    for (size_t i = 0; n == m && i < n; i++)
+        if (a[i].container_id != b[i].container_id || a[i].host_id != b[i].host_id ||
+            a[i].length != b[i].length)
+            return false;
+    return n == m;
+}
+
+static int check_user_namespace(const struct spec_input *in, struct err *e)
+{
+    const struct security_config *s = &in->config->security;
+    const struct id_maps *maps = s->user_ns;
+
+    if (maps && (!ranges_equal(maps->uids, maps->n_uids, in->uid_maps, in->n_uid_maps) ||
+                 !ranges_equal(maps->gids, maps->n_gids, in->gid_maps, in->n_gid_maps)))
+        return err_set(e, ERR_INVALID_ARGUMENT,
+                       "the user namespace asked for the container is not the pod's");
+    if (in->n_uid_maps > 0 && s->pid == NAMESPACE_NODE)
+        return err_set(
+            e, ERR_INVALID_ARGUMENT,
+            "the node's processes cannot be shared with a pod that has a user namespace");
+    return 0;
+}
+
 static int set_namespaces(container_spec_t *spec, const struct spec_input *in, struct err *e)
 {
     const struct security_config *s = &in->config->security;
 
+    if (check_user_namespace(in, e) < 0)
+        return -1;
     switch (s->pid) {
     case NAMESPACE_POD:
         spec->pid_mode = PODD__SHIM__PID_MODE__PID_POD;

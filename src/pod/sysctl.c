@@ -9,6 +9,8 @@
 #include "private.h"
 #include "sysctl.h"
 
+#define PING_GROUPS "net.ipv4.ping_group_range"
+
 static bool has_bad_part(const char *key)
 {
     for (const char *part = key;; part++) {
@@ -84,25 +86,36 @@ static void set_sysctl(spawn_request_t *request, const char *key, const char *va
 }
 
 /* Ordinary users may ping and listen on any port of a network that is the pod's alone. */
-static void set_defaults(spawn_request_t *request, const struct sandbox_config *config)
+static void set_defaults(spawn_request_t *request)
 {
-    uint64_t last_gid = INT32_MAX;
-    char range[32];
-
-    for (size_t i = 0; i < config->n_gid_maps; i++) {
-        const struct id_range *map = &config->gid_maps[i];
-        if (map->container_id == 0 && map->length > 0)
-            last_gid = map->length - 1;
-    }
-    snprintf(range, sizeof(range), "0 %llu", (unsigned long long)last_gid);
     set_sysctl(request, "net.ipv4.ip_unprivileged_port_start", "0");
-    set_sysctl(request, "net.ipv4.ping_group_range", range);
+    set_sysctl(request, PING_GROUPS, "0 2147483647");
+}
+
+/* The kernel takes these groups to be of the user namespace of who writes them, and the shim is in
+ * the node's. Those that the pod cannot have are left out. */
+static void map_ping_groups(const struct id_range *map, spawn_request_t *request)
+{
+    unsigned long long low = 0, high = 0;
+    char range[64] = "1 0"; /* none */
+
+    for (size_t i = 0; i < request->n_sysctls; i++) {
+        const sysctl_t *s = request->sysctls[i];
+        if (!str_equal(s->key, PING_GROUPS) || sscanf(s->value, "%llu %llu", &low, &high) != 2)
+            continue;
+        high = high < map->length ? high : map->length - 1;
+        /* The kernel knows no higher group here. */
+        if (low <= high && map->host_id + high <= INT32_MAX)
+            snprintf(range, sizeof(range), "%llu %llu", map->host_id + low, map->host_id + high);
+        set_sysctl(request, PING_GROUPS, range);
+        return;
+    }
 }
 
 int sysctl_plan(const struct sandbox_config *config, spawn_request_t *request, struct err *e)
 {
     if (config->network != NAMESPACE_NODE)
-        set_defaults(request, config);
+        set_defaults(request);
     for (size_t i = 0; i < config->n_sysctls; i++) {
         const char *value = config->sysctls[i].value;
         _cleanup_free_ char *key = NULL;
@@ -111,5 +124,7 @@ int sysctl_plan(const struct sandbox_config *config, spawn_request_t *request, s
             return -1;
         set_sysctl(request, key, value);
     }
+    if (config->n_gid_maps > 0)
+        map_ping_groups(&config->gid_maps[0], request);
     return 0;
 }

@@ -123,6 +123,11 @@ int devices_make(const container_spec_t *spec, int root, struct err *e)
             return err_set(e, ERR_INVALID_ARGUMENT, "device path \"%s\" is not absolute", d->path);
         if (ours && below_dev(d))
             continue;
+        if (spec->n_uid_maps)
+            return err_set(e, ERR_INVALID_ARGUMENT,
+                           "device %s: in a pod with a user namespace devices must be below a /dev "
+                           "that no other mount covers",
+                           d->path);
         if (device_make(root, d->path + strspn(d->path, "/"), d, 0, 0, e) < 0)
             return -1;
     }

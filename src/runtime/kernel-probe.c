@@ -45,15 +45,20 @@ static bool mount_attribute_known(uint64_t attribute)
            errno == EBADF;
 }
 
-/* Layers can be mapped since 5.19, but volumes of memory, which nearly every pod has, since 6.3. */
-static bool user_namespaces_usable(void)
+static bool kernel_at_least(int major, int minor)
 {
     struct utsname name;
-    unsigned major = 0, minor = 0;
-    if (access("/proc/self/ns/user", F_OK) < 0 || uname(&name) < 0 ||
-        sscanf(name.release, "%u.%u", &major, &minor) != 2)
-        return false;
-    return mount_attribute_known(MOUNT_ATTR_IDMAP) && (major > 6 || (major == 6 && minor >= 3));
+    int a = 0, b = 0;
+    return uname(&name) == 0 && sscanf(name.release, "%d.%d", &a, &b) == 2 &&
+           (a > major || (a == major && b >= minor));
+}
+
+/* Layers of an overlay can be mapped since 5.19, file systems in memory, of which nearly every pod
+ * has a volume, since 6.3. */
+static bool mapped_mounts_usable(int major, int minor)
+{
+    return access("/proc/self/ns/user", F_OK) == 0 && mount_attribute_known(MOUNT_ATTR_IDMAP) &&
+           kernel_at_least(major, minor);
 }
 
 static bool seccomp_known(void)
@@ -67,14 +72,6 @@ static bool overlayfs_known(void)
 {
     _cleanup_close_ int fd = sys_result(fsopen("overlay", FSOPEN_CLOEXEC));
     return fd >= 0;
-}
-
-static bool kernel_at_least(int major, int minor)
-{
-    struct utsname name;
-    int a = 0, b = 0;
-    return uname(&name) == 0 && sscanf(name.release, "%d.%d", &a, &b) == 2 &&
-           (a > major || (a == major && b >= minor));
 }
 
 /* The root has no cgroup.kill, so the first child is asked; without one, the version. */
@@ -122,7 +119,8 @@ int kernel_probe(struct kernel_features *ret, struct err *e)
         .seccomp_filter = seccomp_known(),
         .overlayfs = overlayfs_known(),
         .idmapped_mounts = mount_attribute_known(MOUNT_ATTR_IDMAP),
-        .user_namespaces = user_namespaces_usable(),
+        .mapped_layers = mapped_mounts_usable(5, 19),
+        .user_namespaces = mapped_mounts_usable(6, 3),
         .recursive_read_only = mount_attribute_known(MOUNT_ATTR_RDONLY),
         .cgroup_kill = cgroup_kill_known(),
         .apparmor = apparmor_enabled(),

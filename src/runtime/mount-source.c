@@ -109,12 +109,37 @@ static uint64_t propagation_flag(const mount_spec_t *m)
 
 /* ---- Binds ----------------------------------------------------------------------------------- */
 
-static int idmap_set(int mount, const mount_spec_t *m, struct err *e)
+static bool maps_equal(id_map_t *const *a, size_t n, id_map_t *const *b, size_t m)
+{
+    for (size_t i = 0; n == m && i < n; i++)
+        if (a[i]->container_id != b[i]->container_id || a[i]->host_id != b[i]->host_id ||
+            a[i]->length != b[i]->length)
+            return false;
+    return n == m;
+}
+
+/* The maps are nearly always the pod's: then its own user namespace stands for them. */
+static int user_ns_of(const mount_spec_t *m, const container_spec_t *spec,
+                      const struct pod_namespaces *ns, struct err *e)
+{
+    int fd = -1;
+    if (ns->user_ns < 0 ||
+        !maps_equal(m->uid_maps, m->n_uid_maps, spec->uid_maps, spec->n_uid_maps) ||
+        !maps_equal(m->gid_maps, m->n_gid_maps, spec->gid_maps, spec->n_gid_maps))
+        return user_ns_from_maps(m->uid_maps, m->n_uid_maps, m->gid_maps, m->n_gid_maps, &fd, e) < 0
+                   ? -1
+                   : fd;
+    fd = fd_dup(ns->user_ns);
+    return fd < 0 ? err_errno(e, fd, "the pod's user namespace") : fd;
+}
+
+static int idmap_set(int mount, const mount_spec_t *m, const container_spec_t *spec,
+                     const struct pod_namespaces *ns, struct err *e)
 {
     if (!m->n_uid_maps && !m->n_gid_maps)
         return 0;
-    _cleanup_close_ int user_ns = -1;
-    if (user_ns_from_maps(m->uid_maps, m->n_uid_maps, m->gid_maps, m->n_gid_maps, &user_ns, e) < 0)
+    _cleanup_close_ int user_ns = user_ns_of(m, spec, ns, e);
+    if (user_ns < 0)
         return -1;
     struct mount_attr attr = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)user_ns};
     if (mount_setattr(mount, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
@@ -204,7 +229,7 @@ static int bind_open(const mount_spec_t *m, const char *source, struct err *e)
         r = mount_attributes_set(mount, m->attributes, m->recursive);
     if (r < 0)
         return err_errno(e, r, "set the attributes of mount source %s", source);
-    return idmap_set(mount, m, e) < 0 ? -1 : take_fd(&mount);
+    return take_fd(&mount);
 }
 
 /* ---- All ------------------------------------------------------------------------------------- */
@@ -239,7 +264,7 @@ static int nodes_open(const container_spec_t *spec, const struct pod_namespaces 
         bool shm = m->kind == PODD__SHIM__MOUNT__KIND__POD_SHM;
         s->mounts[i] = bind_open(m, shm ? "/dev/shm" : m->source, e);
         struct stat st;
-        if (s->mounts[i] < 0)
+        if (s->mounts[i] < 0 || idmap_set(s->mounts[i], m, spec, ns, e) < 0)
             return -1;
         if (fstat(s->mounts[i], &st) < 0)
             return err_errno(e, errno, "mount source %s", m->source);

@@ -113,6 +113,22 @@ static int sysctl_write(int proc_sys, const sysctl_t *s, struct err *e)
     return -1;
 }
 
+/* Settings of an IPC namespace obey only the root of its user namespace, whoever else may come. */
+static int sysctl_write_for(int proc_sys, const sysctl_t *s,
+                            const Podd__Shim__SpawnRequest *request, struct err *e)
+{
+    _cleanup_err_ struct err denied = ERR_INIT;
+    int r = sysctl_write(proc_sys, s, &denied);
+    if (r == 0 || denied.code != ERR_PERMISSION_DENIED || !request->n_uid_maps)
+        return r < 0 ? err_move(e, &denied) : 0;
+    if (seteuid(request->uid_maps[0]->host_id) < 0)
+        return err_errno(e, errno, "sysctl %s: become the root of the user namespace", s->key);
+    r = sysctl_write(proc_sys, s, e);
+    if (seteuid(0) < 0)
+        abort(); /* nothing that follows would be allowed */
+    return r;
+}
+
 int sysctls_apply(const Podd__Shim__SpawnRequest *request, struct err *e)
 {
     if (!request->n_sysctls)
@@ -124,7 +140,7 @@ int sysctls_apply(const Podd__Shim__SpawnRequest *request, struct err *e)
     if (fs.f_type != PROC_SUPER_MAGIC)
         return err_set(e, ERR_FAILED_PRECONDITION, "/proc/sys is not on a proc file system");
     for (size_t i = 0; i < request->n_sysctls; i++)
-        if (sysctl_write(proc_sys, request->sysctls[i], e) < 0)
+        if (sysctl_write_for(proc_sys, request->sysctls[i], request, e) < 0)
             return -1;
     return 0;
 }

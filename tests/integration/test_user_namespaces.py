@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import subprocess
 import tempfile
 
 import cri_pb2 as cri
@@ -11,7 +12,7 @@ import pytest
 import yaml
 
 from lib import cri as lib
-from lib.cri import code_of, container_config, exec_sync, read_log, wait_exited, wait_until
+from lib.cri import code_of, container_config, container_status, exec_sync, read_log, wait_exited, wait_until
 from lib.userns import FIRST, LENGTH, kernel_version, needs_mapped_layers, pod_options
 
 pytestmark = pytest.mark.vm
@@ -180,6 +181,126 @@ def test_it_stays_over_a_crash_of_podd(own_podd):
 
 
 @needs_mapped_layers
+def test_it_stays_in_its_cgroup(podd, user_pod):
+    config = container_config("busybox", ["sh", "-c", "dd if=/dev/zero of=/dev/shm/x bs=1M count=40; "
+                                          "echo survived; sleep 1000"])
+    config.linux.resources.memory_limit_in_bytes = 24 << 20
+    config.linux.resources.oom_score_adj = 777
+    container = user_pod.start("", config=config)
+    assert container in process_on_the_node(podd, container).joinpath("cgroup").read_text()
+    assert exec_sync(podd, container, "cat", "/proc/self/oom_score_adj").stdout == b"777\n"
+    executed = exec_sync(podd, container, "cat", "/proc/self/cgroup").stdout.decode()
+    assert "/../" not in executed, "an exec is in the container's cgroup"
+    wait_until(lambda: b"survived" in read_log(container_status(podd, container).log_path)["stdout"] or
+               container_status(podd, container).reason == "OOMKilled", what="the limit to hold")
+    if container_status(podd, container).state == cri.CONTAINER_RUNNING:
+        assert int(exec_sync(podd, container, "stat", "-c", "%s", "/dev/shm/x").stdout) < 40 << 20
+    code = exec_sync(podd, container, "sh", "-c", "touch /sys/fs/cgroup/x").exit_code \
+        if container_status(podd, container).state == cri.CONTAINER_RUNNING else 1
+    assert code != 0, "cgroups are not writable"
+
+
+def may_ping(process, group):
+    ping = "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP)"
+    return subprocess.run(["nsenter", "-t", process.name, "-n", "-S", str(group), "-G", str(group),
+                           "/usr/bin/python3", "-c", ping], capture_output=True).returncode == 0
+
+
+@needs_mapped_layers
+def test_sysctls_and_pings_of_the_pods_own_network(podd, no_leaks):
+    linux = pod_options()
+    linux.sysctls["net.ipv4.ip_local_port_range"] = "20000 21000"
+    linux.sysctls["kernel.shmmni"] = "123"
+    linux.sysctls["fs.mqueue.msg_max"] = "11"
+    pod = lib.Pod(podd, linux=linux)
+    try:
+        container = pod.start("busybox", ["sleep", "1000"])
+        names = "net/ipv4/ip_local_port_range kernel/shmmni fs/mqueue/msg_max net/ipv4/ping_group_range"
+        shown = exec_sync(podd, container, "sh", "-c", f"cd /proc/sys && cat {names}").stdout
+        assert shown.split() == f"20000 21000 123 11 0 {LENGTH - 1}".encode().split()
+        process = process_on_the_node(podd, container)
+        assert [may_ping(process, g) for g in (FIRST, FIRST + LENGTH - 1, FIRST + LENGTH, 1000)] == \
+            [True, True, False, False]
+    finally:
+        pod.remove()
+
+
+@needs_mapped_layers
+def test_devices_are_the_containers(podd, user_pod):
+    config = container_config("busybox", ["sh", "-c", """
+        stat -c '%u %t:%T' /dev/given /dev/null && head -c 4 /dev/given | od -An -tx1 &&
+        ! mknod /tmp/x c 1 5 2>/dev/null && echo kept"""])
+    config.devices.add(container_path="/dev/given", host_path="/dev/zero", permissions="rw")
+    config.linux.security_context.capabilities.add_capabilities.append("MKNOD")
+    status = wait_exited(podd, user_pod.start("", config=config))
+    assert read_log(status.log_path)["stdout"].split() == \
+        b"0 1:5 0 1:3 00 00 00 00 kept".split(), read_log(status.log_path)
+
+
+@needs_mapped_layers
+def test_a_privileged_container_has_the_pods_rights_only(podd, no_leaks):
+    linux = pod_options()
+    linux.security_context.privileged = True
+    pod = lib.Pod(podd, linux=linux)
+    try:
+        config = container_config("busybox", ["sh", "-c", """
+            grep CapEff /proc/self/status; stat -c %u /dev/null; mount -t tmpfs none /mnt 2>/dev/null ||
+            { mkdir -p /mnt; mount -t tmpfs none /mnt; } && echo mounted
+            echo 0 > /proc/sys/kernel/panic || echo kept"""])
+        config.linux.security_context.privileged = True
+        container = pod.start("", config=config)
+        status = wait_exited(podd, container)
+        log = read_log(status.log_path)
+        lines = log["stdout"].split(b"\n")
+        assert lines[1:4] == [b"0", b"mounted", b"kept"], log
+        assert int(lines[0].split()[1], 16) & 1 << 21, "CAP_SYS_ADMIN, inside"
+    finally:
+        pod.remove()
+
+
+@needs_mapped_layers
+def test_another_containers_processes(podd, user_pod):
+    target = user_pod.start("busybox", ["sleep", "1000"])
+    config = container_config("busybox", ["sh", "-c", "kill -0 1 && grep -q sleep /proc/1/cmdline"])
+    config.linux.security_context.namespace_options.pid = cri.TARGET
+    config.linux.security_context.namespace_options.target_id = target
+    status = wait_exited(podd, user_pod.start("", config=config))
+    assert status.exit_code == 0, read_log(status.log_path)
+
+
+@needs_mapped_layers
+def test_what_a_container_wrote_is_measured_and_removed(podd, user_pod):
+    container = user_pod.start("busybox", ["sh", "-c", "dd if=/dev/zero of=/big bs=1M count=3; sleep 1000"])
+    layer = podd.root / "containers" / container
+    wait_until(lambda: podd.runtime.ContainerStats(cri.ContainerStatsRequest(container_id=container))
+               .stats.writable_layer.used_bytes.value >= 3 << 20, timeout=30, what="3 MiB to be seen")
+    assert layer.exists()
+    podd.runtime.RemoveContainer(cri.RemoveContainerRequest(container_id=container))
+    assert not layer.exists()
+
+
+@needs_mapped_layers
+def test_a_containers_own_wish_must_be_the_pods(podd, user_pod):
+    def created(first, mode=cri.POD, pid=cri.CONTAINER):
+        config = container_config("busybox", ["true"])
+        options = config.linux.security_context.namespace_options
+        options.CopyFrom(pod_options(first).security_context.namespace_options)
+        options.pid = pid
+        options.userns_options.mode = mode
+        if mode == cri.NODE:
+            del options.userns_options.uids[:], options.userns_options.gids[:]
+        return user_pod.create("", config=config)
+
+    assert created(FIRST)
+    for wrong in ((FIRST + 1,), (FIRST, cri.NODE)):
+        code, message = code_of(created, *wrong)
+        assert code == grpc.StatusCode.INVALID_ARGUMENT
+        assert "the user namespace asked for the container is not the pod's" in message
+    code, message = code_of(created, FIRST, cri.POD, cri.NODE)
+    assert code == grpc.StatusCode.INVALID_ARGUMENT and "the node's processes" in message
+
+
+@needs_mapped_layers
 def test_pods_that_share_their_processes(podd, no_leaks):
     pod = lib.Pod(podd, linux=pod_options(pid=cri.POD))
     try:
@@ -215,10 +336,13 @@ def test_the_nodes_network_from_a_user_namespace(podd, no_leaks):
     (lambda u: setattr(u, "mode", cri.CONTAINER), "must be POD or NODE"),
     (lambda u: setattr(u, "mode", cri.TARGET), "must be POD or NODE"),
     (lambda u: setattr(u, "mode", cri.NODE), "takes no id mappings"),
+    (lambda u: setattr(u.uids[0], "host_id", 2**32 - 10), "uid_map of a user namespace"),
+    (None, "cannot share the node's processes"),
 ])
 def test_wrong_maps_are_refused(podd, no_leaks, change, words):
-    linux = pod_options()
-    change(linux.security_context.namespace_options.userns_options)
+    linux = pod_options(pid=cri.CONTAINER if change else cri.NODE)
+    if change:
+        change(linux.security_context.namespace_options.userns_options)
     config = lib.sandbox_config(podd, linux=linux)
     code, message = code_of(podd.runtime.RunPodSandbox, cri.RunPodSandboxRequest(config=config))
     assert code == grpc.StatusCode.INVALID_ARGUMENT and words in message
@@ -270,5 +394,6 @@ def test_declared_pods_get_ids_of_their_own(own_podd):
 
 
 def test_what_the_kernel_can_is_reported(podd):
-    features = podd.runtime.Status(cri.StatusRequest()).runtime_handlers[0].features
-    assert features.user_namespaces == (kernel_version() >= (6, 3))
+    status = podd.runtime.Status(cri.StatusRequest())
+    assert status.runtime_handlers[0].features.user_namespaces == (kernel_version() >= (6, 3))
+    assert status.features.user_namespaces_host_network == (kernel_version() >= (6, 3))

@@ -147,6 +147,10 @@ static void a_field_podd_lacks_is_refused_with_the_reason(void **state)
     assert_refused(POD "  hostUsers: false\n  hostPID: true\n"
                        "  containers: [{name: c, image: i}]\n",
                    "web.yaml:5:14: spec.hostUsers: false and spec.hostPID exclude each other");
+    assert_refused(POD
+                   "  containers: [{name: c, image: i, securityContext: {procMount: Unmasked}}]\n",
+                   "web.yaml:5:65: spec.containers[0].securityContext.procMount: Unmasked needs "
+                   "hostUsers: false");
 }
 
 static void a_missing_field_is_named(void **state)

@@ -145,6 +145,37 @@ static void test_sysctl_defaults_can_be_overridden(void **state)
     request_clear(&host);
 }
 
+static void test_groups_that_may_ping_are_those_of_the_user_namespace(void **state)
+{
+    static const struct {
+        uint32_t first;
+        const char *asked, *written;
+    } rows[] = {
+        {1000000, NULL, "1000000 1065535"},
+        {1000000, "0 2147483647", "1000000 1065535"},
+        {1000000, "1000 2000", "1001000 1002000"},
+        {1000000, "1000\t1000", "1001000 1001000"},
+        {1000000, "1 0", "1 0"},
+        {1000000, "65536 70000", "1 0"},
+        {3000000000, NULL, "1 0"},
+        {1000000, "nonsense", "nonsense"}, /* the kernel says what it thinks of it */
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct key_value asked = {(char *)"net.ipv4.ping_group_range", (char *)rows[i].asked};
+        struct id_range map = {.host_id = rows[i].first, .length = 65536};
+        struct sandbox_config config = {.sysctls = &asked,
+                                        .n_sysctls = rows[i].asked ? 1 : 0,
+                                        .gid_maps = &map,
+                                        .n_gid_maps = 1};
+        spawn_request_t r = PODD__SHIM__SPAWN_REQUEST__INIT;
+        struct err e = ERR_INIT;
+        assert_int_equal(sysctl_plan(&config, &r, &e), 0);
+        assert_string_equal(value_of(&r, "net.ipv4.ping_group_range"), rows[i].written);
+        request_clear(&r);
+    }
+}
+
 static void test_sysctls_of_the_node_are_refused(void **state)
 {
     static const struct {
@@ -187,6 +218,7 @@ int main(void)
         cmocka_unit_test(test_hostnames),
         cmocka_unit_test(test_hosts_names_the_pod_by_every_address),
         cmocka_unit_test(test_sysctl_defaults_can_be_overridden),
+        cmocka_unit_test(test_groups_that_may_ping_are_those_of_the_user_namespace),
         cmocka_unit_test(test_sysctls_of_the_node_are_refused),
     };
 
