@@ -29,9 +29,6 @@ bool deadline_sync(struct declared *d)
         declared_cancel_pulls(d);
         declared_touch(d);
     }
-    if (declared_stop_containers(d)) {
-        declared_finish(d);
-        declared_kick(d);
-    }
+    declared_end(d);
     return true;
 }

@@ -106,6 +106,7 @@ void declared_free(struct declared *d)
     free(d->name);
     free(d->uid);
     free(d->source);
+    free(d->evicted);
     free(d);
 }
 

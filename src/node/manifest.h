@@ -94,7 +94,7 @@ struct manifest_port {
 };
 
 struct resource_list {
-    struct quantity cpu, memory;
+    struct quantity cpu, memory, storage;
 };
 struct manifest_resources {
     struct resource_list *limits, *requests;

@@ -219,7 +219,8 @@ static int check_resources(struct decode *d, const struct yaml_node *node,
         const char *name;
         const struct quantity *limit, *request;
     } each[] = {{"cpu", &r->limits->cpu, &r->requests->cpu},
-                {"memory", &r->limits->memory, &r->requests->memory}};
+                {"memory", &r->limits->memory, &r->requests->memory},
+                {"ephemeral-storage", &r->limits->storage, &r->requests->storage}};
     for (size_t i = 0; i < ARRAY_SIZE(each); i++)
         if (each[i].limit->set && each[i].request->set &&
             (each[i].request->units > each[i].limit->units ||
@@ -330,12 +331,6 @@ static int check_volume_sources(struct decode *d, const struct yaml_node *node,
     const struct yaml_node *projected = tree_child(node, "projected");
     const struct projected_source *sources = v->projected ? v->projected->sources.items : NULL;
 
-    if (v->empty_dir && v->empty_dir->size_limit.set && v->empty_dir->medium != MEDIUM_MEMORY)
-        return decode_fail(
-            d, tree_child(tree_child(node, "emptyDir"), "sizeLimit"),
-            "spec.volumes[%zu].emptyDir.sizeLimit: podd bounds only what is in memory "
-            "yet (medium: Memory)",
-            i);
     if (check_downward(d, tree_child(node, "downwardAPI"), v->downward, s, i) < 0)
         return -1;
     for (size_t k = 0; v->projected && k < v->projected->sources.count; k++)

@@ -115,7 +115,7 @@ static const struct object_type port_type = TYPE_OF(port_fields);
 static const struct field resource_list_fields[] = {
     QUANTITY("cpu", cpu),
     QUANTITY("memory", memory),
-    REFUSED("ephemeral-storage", "podd does not limit the use of disk yet"),
+    QUANTITY("ephemeral-storage", storage),
     REFUSED("hugepages-2Mi", "podd does not hand out huge pages to declared pods yet"),
     REFUSED("hugepages-1Gi", "podd does not hand out huge pages to declared pods yet"),
 };

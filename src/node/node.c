@@ -105,6 +105,7 @@ void node_start(struct node *n)
     list_for_each (it, &n->declared)
         declared_touch(container_of(it, struct declared, item));
     namespaces_check(n);
+    storage_open(n);
     if (n->config.manifest_dir)
         n->statics = static_open(n, n->config.manifest_dir);
 }
@@ -145,6 +146,7 @@ void node_close(struct node *n)
     watches_close(n);
     applies_close(n);
     static_close(n->statics);
+    timer_free(n->storage);
     stop_all_close(n);
     list_for_each (it, &n->declared)
         fail_waiters(container_of(it, struct declared, item));

@@ -60,6 +60,7 @@ struct node {
     struct events *events;
     struct attached_table *attached;
     struct stop_all *stopping;   /* NULL: none under way */
+    struct timer *storage;       /* the next look at what pods use of the disk */
     struct static_pods *statics; /* NULL: no directory of manifests is watched */
     uint64_t version;            /* of the last change of any pod */
     struct deletions *deletions; /* what watches that go on must be told (watch_log.c) */
@@ -145,6 +146,7 @@ struct declared {
     bool initialized;                 /* the init containers are done, for this sandbox */
     bool finished;                    /* all ended, and nothing is to be started again */
     bool expired;                     /* its activeDeadlineSeconds have passed */
+    char *evicted;                    /* which limit of storage it is over; NULL: none */
     bool network_released;            /* finished, and its sandbox is stopped */
     enum pod_phase final_phase;
     struct timer *timer; /* the next thing that is due */
@@ -269,6 +271,11 @@ void declared_finish(struct declared *d); /* nothing of it is started again */
 int64_t deadline_of(const struct declared *d);
 /* Ends the pod when its time is up. False: it is not. */
 bool deadline_sync(struct declared *d);
+/* Stops its containers, step by step; when none runs any more it is finished. */
+void declared_end(struct declared *d);
+/* storage.c: looks after limits of storage; ends the pod that is over one. False: it is not. */
+void storage_open(struct node *n);
+bool storage_sync(struct declared *d);
 bool sandbox_sync(struct declared *d);       /* sandbox.c: true when it is ready */
 void sandbox_lost(struct declared *d);       /* containers.c follows a lost sandbox */
 void sandbox_release(struct declared *d);    /* of a finished pod */

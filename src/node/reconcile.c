@@ -107,11 +107,19 @@ void declared_finish(struct declared *d)
 {
     for (size_t i = 0; i < d->n_members; i++)
         member_note_end(&d->members[i]);
-    d->final_phase = d->expired ? PHASE_FAILED : declared_phase(d);
+    d->final_phase = d->expired || d->evicted ? PHASE_FAILED : declared_phase(d);
     d->finished = true;
     log_info("node", d->key, "has ended: %s", phase_name(d->final_phase));
     declared_touch(d);
     store_save(d);
+}
+
+void declared_end(struct declared *d)
+{
+    if (!declared_stop_containers(d))
+        return;
+    declared_finish(d);
+    declared_kick(d);
 }
 
 /* ---- The pass ----------------------------------------------------------------------------------
@@ -176,7 +184,7 @@ void declared_sync(struct declared *d)
         sandbox_release(d);
         return;
     }
-    if (deadline_sync(d))
+    if (deadline_sync(d) || storage_sync(d))
         return;
     if (!sandbox_sync(d)) {
         wake_for_due(d);

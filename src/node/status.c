@@ -243,6 +243,10 @@ static Podd__V1__PodStatus *status_message(struct declared *d, bool with_probes)
         set_text(&to->reason, "DeadlineExceeded");
         set_text(&to->message, "was active on the node for longer than activeDeadlineSeconds");
     }
+    if (d->evicted) {
+        set_text(&to->reason, "Evicted");
+        set_text(&to->message, d->evicted);
+    }
     if (d->blockers) {
         set_text(&to->reason, "Replacing");
         set_text(&to->message, "waits for the pod of this name before it to end");

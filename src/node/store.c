@@ -73,6 +73,8 @@ static char *record_text(const struct declared *d)
         json_object_set_new(record, "first_id", json_integer(d->first_id));
     if (d->deleting)
         json_object_set_new(record, "grace", json_integer(d->grace));
+    if (d->evicted)
+        json_object_set_new(record, "evicted", json_string(d->evicted));
     if (d->expired)
         json_object_set_new(record, "expired", json_true());
     if (d->finished)
@@ -232,6 +234,7 @@ static void read_state(struct declared *d, const json_t *record)
     d->deleting = json_is_true(json_object_get(record, "deleting"));
     if (d->deleting)
         d->grace = get_int(record, "grace");
+    d->evicted = xstrdup(json_string_value(json_object_get(record, "evicted")));
     d->expired = json_is_true(json_object_get(record, "expired"));
     if (finished) {
         d->finished = true;

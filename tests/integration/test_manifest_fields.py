@@ -171,12 +171,6 @@ TYPES = {
 }
 
 
-# Fields that are read and then refused for what they hold: (a value that is, what the page says).
-PARTLY = {
-    ("EmptyDirVolumeSource", "sizeLimit"): ("1Mi", "only with medium: Memory"),
-}
-
-
 def placed(tree, what):
     """The tree with `what` in the place of AT."""
     if tree is AT:
@@ -213,10 +207,6 @@ def verdict(podd, kind, name):
         re.match(rf"{re.escape(full)} must be (\S+): (.+)", answer, re.S)
     if only:
         return "only " + ": ".join(only.groups())
-    if full in answer and (kind, name) in PARTLY:
-        value, says = PARTLY[kind, name]
-        assert " yet" in ask(podd, placed(tree, {**needs, name: value})), name
-        return says
     if full in answer:
         return "works"
     return "written by Kubernetes only: ignored"

@@ -102,3 +102,37 @@ def test_a_link_in_a_volume_leads_nowhere_else(podd, apply, tmp_path):
     assert main(podd, "escape").state != TERMINATED or \
         "canary" not in podd.podctl("logs", "escape").stdout
     assert sorted(os.listdir(outside)) == ["canary"]
+
+
+# ---- Limits of storage --------------------------------------------------------------------------------
+
+WRITES = "dd if=/dev/zero of={} bs=1M count=2 2>/dev/null; sleep 1000"
+
+
+def limited(name, path, spec_of_volume=None, limits=None):
+    document = with_volume(name, WRITES.format(path), {"emptyDir": spec_of_volume or {}}, restart="Always")
+    if limits:
+        document["spec"]["containers"][0]["resources"] = {"limits": {"ephemeral-storage": limits}}
+    return document
+
+
+@pytest.mark.slow
+def test_a_pod_that_uses_too_much_of_the_disk_is_evicted(podd, apply):
+    cases = {
+        "volume": (limited("volume", "/v/f", {"sizeLimit": "1Mi"}), "emptyDir volume v exceeds its limit"),
+        "layer": (limited("layer", "/tmp/f", limits="1Mi"), "container main exceeds its limit"),
+        "whole": (limited("whole", "/v/f", limits="1Mi"), "the pod exceeds its containers' limits"),
+        "modest": (limited("modest", "/v/f", {"sizeLimit": "4Mi"}, "4Mi"), None),
+    }
+    for document, _ in cases.values():
+        apply(document)
+    for name, (_, words) in cases.items():
+        if words:
+            wait_until(lambda: get(podd, name).status.phase == "Failed", 40,  # pylint: disable=W0640
+                       f"the eviction of {name}")
+            status = get(podd, name).status
+            assert status.reason == "Evicted" and words in status.message
+            assert words in podd.podctl("describe", name).stdout
+            assert status.containers[0].state == TERMINATED
+    assert get(podd, "modest").status.phase == "Running"
+    assert main(podd, "modest").restart_count == 0
