@@ -473,6 +473,37 @@ def test_check_and_garbage_collection_at_the_start(made):
     assert cni.records() == []
 
 
+def test_check_and_garbage_collection_can_be_turned_off(made):
+    cni = made()
+    cni.configure({"type": "fake-a"}, version="1.1.0", disableCheck=True, disableGC=True)
+    cni.start()
+    pod = Pod(cni.podd)
+    cni.podd.restart()
+    other = Pod(cni.podd)
+    pod.remove()
+    other.remove()
+    assert {c["command"] for c in cni.calls()} == {"STATUS", "ADD", "DEL"}
+
+
+def test_a_declared_pod_has_a_cni_network(made, busybox_tar):
+    cni = made()
+    cni.configure({"type": "fake-a", "capabilities": {"portMappings": True}})
+    podd = with_busybox(cni.start().podd, busybox_tar)
+    podd.podctl("apply", "-f", "-", stdin=json.dumps({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web", "namespace": "shop"},
+        "spec": {"terminationGracePeriodSeconds": 0, "containers": [
+            {"name": "c", "image": "busybox", "imagePullPolicy": "Never", "command": ["sleep", "100"],
+             "ports": [{"containerPort": 80, "hostPort": 8081}]}]}}))
+    call = wait_until(lambda: cni.calls("ADD"))[0]
+    assert "K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web;" in call["env"]["CNI_ARGS"]
+    assert call["conf"]["runtimeConfig"]["portMappings"] == [
+        {"hostPort": 8081, "containerPort": 80, "protocol": "tcp"}]
+    wait_until(lambda: "10.99.0.7" in podd.podctl("get", "pods", "-n", "shop",
+                                               "-o", "wide").stdout)
+    podd.podctl("delete", "web", "-n", "shop")
+    wait_until(lambda: cni.records() == [])
+
+
 def shim_of(cni, pod):
     record = json.loads((cni.podd.root / "cni" / f"{pod.id}.json").read_text())
     return record["netns"].split("/")[2]
