@@ -423,7 +423,7 @@ def test_nothing_leaks_however_podd_dies(made):
         podd.start()
         for item in podd.runtime.ListPodSandbox(cri.ListPodSandboxRequest()).items:
             podd.runtime.RemovePodSandbox(cri.RemovePodSandboxRequest(pod_sandbox_id=item.id))
-        wait_until(lambda: cni.records() == [], what=f"no record left after {delay} s")
+        wait_until(lambda: cni.records() == [], 30, f"no record left after {delay} s")
     assert leases(cni) == []
     rules = subprocess.run(["iptables-save", "-t", "nat"], stdout=subprocess.PIPE, check=True,
                            encoding="utf-8").stdout
