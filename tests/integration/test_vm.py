@@ -133,6 +133,42 @@ def test_limits_of_huge_pages_count_reservations_too(podd, pod):
     assert cgroup_file(container, "hugetlb.2MB.rsvd.max") == str(4 * MIB)
 
 
+def pressure_file(container, what):
+    """What the kernel says of both kinds, in the unit of CRI: {some: ns, full: ns}."""
+    lines = [line.split() for line in cgroup_file(container, f"{what}.pressure").splitlines()]
+    return {line[0]: 1000 * int(line[-1].removeprefix("total=")) for line in lines}
+
+
+@pytest.mark.cgroup_v2
+@pytest.mark.parametrize("what, script, resources", [
+    # Two of them share a twentieth of a processor: one waits, or both.
+    ("cpu", "sh -c 'while :; do :; done' & while :; do :; done",
+     {"cpu_period": 100000, "cpu_quota": 5000}),
+    # What is written fills the memory, and each further page waits for another one's end.
+    ("memory", "while :; do dd if=/dev/zero of=/big bs=1M count=48 2>/dev/null; done",
+     {"memory_limit_in_bytes": 16 * MIB}),
+], ids=["cpu", "memory"])
+def test_pressure_is_told(podd, pod, what, script, resources):
+    def told(container):
+        stats = podd.runtime.ContainerStats(cri.ContainerStatsRequest(container_id=container)).stats
+        psi = getattr(stats, what).psi
+        return {"some": psi.Some, "full": psi.Full}
+
+    idle = pod.start("", config=sleeper())
+    config = sleeper(**resources)
+    config.command[:] = ["sh", "-c", script]
+    container = pod.start("", config=config)
+    wait_until(lambda: min(kind.Total for kind in told(container).values()) > 50_000_000, 20, "waiting")
+    wait_until(lambda: min(kind.Avg10 for kind in told(container).values()) > 0, 20, "an average")
+    before = pressure_file(container, what)
+    between, after = told(container), pressure_file(container, what)
+    for kind, stall in between.items():
+        assert before[kind] <= stall.Total <= after[kind]
+        assert 0 < stall.Avg10 <= 100 and 0 <= stall.Avg60 <= 100 and 0 <= stall.Avg300 <= 100
+    assert between["full"].Total <= between["some"].Total
+    assert told(idle)["some"].Total < between["some"].Total
+
+
 @pytest.mark.cgroup_v2
 def test_a_frozen_container_can_be_stopped(podd, pod):
     container = pod.start("", config=sleeper())
