@@ -303,6 +303,8 @@ void container_resize(struct pods *p, const char *id, uint32_t width, uint32_t h
 pid_t sandbox_pid(const struct sandbox *s);
 /* The pod's network namespace, borrowed; -1: the host's, or gone. */
 int sandbox_netns(const struct sandbox *s);
+/* The ids of the node that are those of its user namespace; false: it has none. */
+bool sandbox_ids(const struct sandbox *s, struct id_range *ret_uids, struct id_range *ret_gids);
 /* The cgroup that its master made for this pod, borrowed; NULL: it is in podd's own, with others.
  */
 const char *sandbox_own_cgroup(const struct sandbox *s);

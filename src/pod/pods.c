@@ -306,6 +306,15 @@ int sandbox_netns(const struct sandbox *s)
     return s->priv->shim && !s->host_network ? shim_netns(s->priv->shim) : -1;
 }
 
+bool sandbox_ids(const struct sandbox *s, struct id_range *ret_uids, struct id_range *ret_gids)
+{
+    if (s->priv->n_uid_maps == 0 || s->priv->n_gid_maps == 0)
+        return false;
+    *ret_uids = s->priv->uid_maps[0];
+    *ret_gids = s->priv->gid_maps[0];
+    return true;
+}
+
 const char *sandbox_own_cgroup(const struct sandbox *s)
 {
     return str_equal(s->cgroup_parent, s->priv->pods->cgroup_parent) ? NULL : s->cgroup_parent;

@@ -393,6 +393,69 @@ def test_declared_pods_get_ids_of_their_own(own_podd):
     assert third not in first, "ids are not given twice, over a crash either"
 
 
+@needs_mapped_layers
+def test_ids_that_another_masters_pod_has_are_not_given(own_podd):
+    own_podd.podctl("apply", "-f", "-", stdin=yaml.safe_dump(declared("probe", "sleep 1000")))
+    first = int(main_process(own_podd, "probe").joinpath("uid_map").read_text().split()[1])
+    own_podd.podctl("delete", "pod", "probe")
+    pod = lib.Pod(own_podd, linux=pod_options(first + 1000))  # lies across two ranges
+    own_podd.podctl("apply", "-f", "-", stdin=yaml.safe_dump(declared("other", "sleep 1000")))
+    given = int(main_process(own_podd, "other").joinpath("uid_map").read_text().split()[1])
+    assert given == first + 2 * LENGTH
+    pod.remove()
+
+
+SETTINGS = [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "words"},
+             "data": {"word": "config"}},
+            {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hush"},
+             "stringData": {"word": "secret"}}]
+
+
+@pytest.mark.skipif(kernel_version() < (6, 3), reason="volumes in memory need Linux 6.3")
+def test_every_kind_of_volume_of_a_declared_pod(own_podd, tmp_path):
+    tmp_path.joinpath("word").write_text("host")
+    tmp_path.chmod(0o755)
+    script = """cd /all && cat config/word secret/word both/word pod/name host/word && echo &&
+                stat -c '%n %u %g' config/word secret/word both/word pod/name host/word memory disk part/. &&
+                echo x > memory/x && echo x > disk/x && echo x > part/x && id -u && id -G; sleep 1000"""
+    volumes = {"config": {"configMap": {"name": "words"}}, "secret": {"secret": {"secretName": "hush"}},
+               "both": {"projected": {"sources": [{"secret": {"name": "hush"}}]}},
+               "pod": {"downwardAPI": {"items": [{"path": "name",
+                                                  "fieldRef": {"fieldPath": "metadata.name"}}]}},
+               "host": {"hostPath": {"path": str(tmp_path)}}, "disk": {"emptyDir": {}},
+               "memory": {"emptyDir": {"medium": "Memory"}}}
+    pod = declared("all", script, securityContext={"fsGroup": 2000, "runAsUser": 1000, "runAsGroup": 3000})
+    pod["spec"]["volumes"] = [{"name": name, **volume} for name, volume in volumes.items()]
+    pod["spec"]["containers"][0]["volumeMounts"] = [
+        *({"name": name, "mountPath": f"/all/{name}"} for name in volumes),
+        {"name": "disk", "mountPath": "/all/part", "subPath": "a/b"}]
+    own_podd.podctl("apply", "-f", "-", stdin=yaml.safe_dump_all([*SETTINGS, pod]))
+    main_process(own_podd, "all")
+
+    log = pathlib.Path(status_of(own_podd, "all").status.containers[0].log_path)
+    lines = wait_until(lambda: len(log.read_text().splitlines()) == 11 and log.read_text().splitlines(),
+                       what="all of the output")
+    shown = [line.split(" ", 3)[3] for line in lines]
+    assert shown[0] == "configsecretsecretallhost"
+    owners = {line.split()[0]: line.split()[1:] for line in shown[1:9]}
+    assert owners.pop("host/word") == ["0", "0"], "a volume of the node's is mapped, not given away"
+    assert set(map(tuple, owners.values())) == {("0", "2000")}, owners
+    assert shown[9:] == ["1000", "3000 2000 50000"]
+
+    look = {"name": "look", "image": "busybox", "imagePullPolicy": "Never", "targetContainerName": "main",
+            "command": ["grep", "-q", "sleep", "/proc/1/cmdline"],
+            "securityContext": {"procMount": "Unmasked"}}
+    own_podd.api.AddEphemeralContainer(podd_pb2.AddEphemeralContainerRequest(
+        pod="all", container=yaml.safe_dump(look).encode()))
+    wait_until(lambda: status_of(own_podd, "all").status.ephemeral_containers[0].state ==
+               podd_pb2.ContainerStatus.TERMINATED, what="the added container to end")
+    assert status_of(own_podd, "all").status.ephemeral_containers[0].exit_code == 0
+    volumes = own_podd.root / "volumes" / status_of(own_podd, "all").uid
+    assert volumes.exists()
+    own_podd.podctl("delete", "pod", "all")
+    wait_until(lambda: not volumes.exists(), what="the volumes to be removed")
+
+
 def test_what_the_kernel_can_is_reported(podd):
     status = podd.runtime.Status(cri.StatusRequest())
     assert status.runtime_handlers[0].features.user_namespaces == (kernel_version() >= (6, 3))
