@@ -40,6 +40,14 @@ struct health;
 struct health *health_new(struct loop *loop, struct pods *pods, const char *state);
 void health_free(struct health *h);
 
+/* Attempts of probes since it was opened, by kind and result; constant as long as the loop is not
+ * returned to. */
+struct health_counts {
+    uint64_t attempts[PROBE_KIND_COUNT][PROBE_FAILURE + 1];
+    int64_t latency_ns[PROBE_KIND_COUNT]; /* of all together */
+};
+const struct health_counts *health_counts(const struct health *h);
+
 /* ---- Probes of one container's life
  * -------------------------------------------------------------- */
 

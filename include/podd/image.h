@@ -110,6 +110,14 @@ struct image_pull *image_pull_start(struct image_store *s, const char *reference
 /* Leaves the pull; the last one to leave cancels it. on_done is not called afterwards. */
 void image_pull_cancel(struct image_pull *p);
 
+/* Pulls that ended since the store was opened; those that were joined count once. Constant until
+ * control returns to the loop. */
+struct image_pull_counts {
+    uint64_t succeeded, failed, bytes; /* bytes of layers that were fetched */
+    int64_t took_ns;                   /* all together */
+};
+const struct image_pull_counts *image_pull_counts(const struct image_store *s);
+
 /* Imports a tar at `path`: an OCI archive, a docker-save archive, or a plain root file system (then
  * `name` is required, and `command` (strv) becomes its CMD when given). `name` may be NULL for
  * archives that carry one. fn as on_done above. */

@@ -40,6 +40,8 @@ struct node;
 int node_open(const struct node_config *config, struct node **ret, struct err *e) MUST_CHECK;
 /* After pods_recover: takes up the pods that run, starts those that should. */
 void node_start(struct node *n);
+/* Containers of declared pods that were started again since it was opened. */
+uint64_t node_restarts(const struct node *n);
 /* Adds podd.v1 to the server. */
 void node_register(struct node *n, struct rpc_server *server);
 /* Pods go on. */

@@ -95,6 +95,11 @@ static void worker_keep(const struct worker *w)
     probe_table_put(w->owner->health->table, w->slot, w->owner->id, w->kind, &kept);
 }
 
+const struct health_counts *health_counts(const struct health *h)
+{
+    return &h->counts;
+}
+
 static void on_attempt_done(void *arg, enum probe_result result, const char *message,
                             int64_t latency_ns)
 {
@@ -111,6 +116,8 @@ static void on_attempt_done(void *arg, enum probe_result result, const char *mes
     w->due += worker_period_ns(w);
     worker_schedule(w);
     worker_keep(w);
+    hc->health->counts.attempts[w->kind][result]++;
+    hc->health->counts.latency_ns[w->kind] += latency_ns;
     if (hc->events.on_attempt)
         hc->events.on_attempt(hc->arg, w->kind, result, message, latency_ns);
     if (change != MACHINE_SAME)

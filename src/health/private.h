@@ -14,6 +14,7 @@ struct health {
     struct pods *pods;
     struct http *http;
     struct probe_table *table;
+    struct health_counts counts;
     int64_t opened_at; /* what started before was started under an earlier podd */
 };
 

@@ -36,6 +36,7 @@ struct pull_layer {
     struct layer *layer;           /* held, once it is here */
     struct layer_wait *wait;
     uint64_t bytes;
+    bool fetched; /* it was not here */
 };
 
 struct pull {
@@ -56,6 +57,7 @@ struct pull {
     size_t n_layers, n_here;
     struct commit *commit; /* being written: told to forget us when we go */
     enum pull_phase phase;
+    int64_t began;    /* monotonic ns */
     int64_t told_ms;  /* when progress was told last */
     struct err error; /* why it could not begin */
 };
@@ -92,6 +94,25 @@ static void pull_free(struct pull *p)
     free(p);
 }
 
+const struct image_pull_counts *image_pull_counts(const struct image_store *s)
+{
+    return &s->pull_counts;
+}
+
+static void count(const struct pull *p, bool succeeded)
+{
+    struct image_pull_counts *counts = &p->store->pull_counts;
+
+    if (succeeded)
+        counts->succeeded++;
+    else
+        counts->failed++;
+    counts->took_ns += time_mono_ns() - p->began;
+    for (size_t i = 0; i < p->n_layers; i++)
+        if (p->layers[i].fetched)
+            counts->bytes += p->layers[i].bytes;
+}
+
 /* Tells everybody. A callback may start the same pull again, or leave another one. */
 static void end(struct pull *p, const char *image_id, struct err *e)
 {
@@ -101,6 +122,7 @@ static void end(struct pull *p, const char *image_id, struct err *e)
 
     if (e)
         err_move(&error, e);
+    count(p, error.code == ERR_OK);
     list_init(&callers);
     list_for_each_safe (it, &p->callers) {
         struct image_pull *caller = container_of(it, struct image_pull, link);
@@ -238,6 +260,7 @@ static void on_layer_progress(void *arg, uint64_t bytes)
     bool all_loaded = true;
 
     l->bytes = bytes;
+    l->fetched = true;
     for (size_t i = 0; i < p->n_layers && all_loaded; i++)
         all_loaded = p->layers[i].bytes >= p->layers[i].descriptor->size;
     if (all_loaded && p->phase == PHASE_DOWNLOADING)
@@ -468,6 +491,7 @@ static struct pull *pull_new(struct image_store *s, const char *name)
 
     p->store = s;
     p->name = xstrdup(name);
+    p->began = time_mono_ns();
     list_init(&p->callers);
     list_append(&s->pulls, &p->link);
     return p;

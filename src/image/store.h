@@ -57,6 +57,7 @@ struct image_store {
     /* Directories; constant while the store is open. */
     int images_fd, blobs_fd, layers_fd, records_fd, tmp_fd, containers_fd;
     struct overlay_kernel overlay;
+    struct image_pull_counts pull_counts;
 
     struct record **records; /* sorted by id */
     size_t n_records;

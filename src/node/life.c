@@ -120,6 +120,7 @@ static void begin_next(struct member *m, const struct container *c, int64_t now)
     termination_of(&m->last, m, c);
     free(take_ptr(m->id));
     m->attempt++;
+    m->pod->node->restarts++;
     m->end_noted = false;
     m->images_ready = 0;
     m->due = 0;

@@ -110,6 +110,11 @@ void node_start(struct node *n)
         n->statics = static_open(n, n->config.manifest_dir);
 }
 
+uint64_t node_restarts(const struct node *n)
+{
+    return n->restarts;
+}
+
 /* ---- Closing -----------------------------------------------------------------------------------
  */
 

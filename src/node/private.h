@@ -65,6 +65,7 @@ struct node {
     uint64_t version;            /* of the last change of any pod */
     struct deletions *deletions; /* what watches that go on must be told (watch_log.c) */
     uint64_t order;              /* of the last declaration */
+    uint64_t restarts;           /* of containers */
     bool started;                /* node_start was called */
     bool halted;                 /* StopAll: nothing is started any more */
 };

@@ -230,8 +230,13 @@ static int open_services(struct daemon *d, struct err *e)
     rpc_server_add_health(d->server);
     if (d->config->listen.address && listen_remote(d, e) < 0)
         return -1;
+    const struct metrics_sources sources = {.pods = d->pods,
+                                            .images = d->images,
+                                            .health = d->health,
+                                            .node = d->node,
+                                            .server = d->server};
     if (d->config->metrics.address &&
-        metrics_open(d->loop, d->pods, d->server, d->config->metrics.address, &d->metrics, e) < 0)
+        metrics_open(d->loop, &sources, d->config->metrics.address, &d->metrics, e) < 0)
         return -1;
     return rpc_server_start(d->server, e);
 }

@@ -15,8 +15,7 @@ static const double lag_bounds[] = {0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1};
 
 struct metrics {
     struct loop *loop;
-    struct pods *pods;
-    struct rpc_server *server;
+    struct metrics_sources of;
     struct metrics_http *http;
     struct pod_watch *watch;
     double started_at;
@@ -124,8 +123,8 @@ static void write_pods(struct metrics *m, struct strbuf *out)
     static const char *const states[] = {"created", "running", "exited", "unknown"};
     struct tally t = {0};
 
-    sandbox_for_each(m->pods, count_sandbox, &t);
-    container_for_each(m->pods, count_container, &t);
+    sandbox_for_each(m->of.pods, count_sandbox, &t);
+    container_for_each(m->of.pods, count_container, &t);
     head(out, "podd_pods", "gauge", "Pods by state.");
     strbuf_addf(out, "podd_pods{state=\"ready\"} %llu\npodd_pods{state=\"notready\"} %llu\n",
                 (unsigned long long)t.ready, (unsigned long long)t.notready);
@@ -139,6 +138,42 @@ static void write_pods(struct metrics *m, struct strbuf *out)
     counter(out, "podd_container_exits_total", "Containers that ended.", m->stopped);
     counter(out, "podd_container_oom_kills_total", "Containers that ended for want of memory.",
             m->oom_killed);
+}
+
+static void write_pulls(const struct metrics *m, struct strbuf *out)
+{
+    const struct image_pull_counts *pulls = image_pull_counts(m->of.images);
+
+    head(out, "podd_image_pulls_total", "counter", "Pulls of images that ended, by result.");
+    strbuf_addf(out,
+                "podd_image_pulls_total{result=\"success\"} %llu\n"
+                "podd_image_pulls_total{result=\"failure\"} %llu\n",
+                (unsigned long long)pulls->succeeded, (unsigned long long)pulls->failed);
+    counter(out, "podd_image_pull_bytes_total", "Bytes of layers fetched from registries.",
+            pulls->bytes);
+    head(out, "podd_image_pull_seconds_total", "counter", "How long all pulls took together.");
+    strbuf_addf(out, "podd_image_pull_seconds_total %.6f\n", (double)pulls->took_ns / NS_PER_SEC);
+}
+
+static void write_probes(const struct metrics *m, struct strbuf *out)
+{
+    static const char *const kinds[PROBE_KIND_COUNT] = {[PROBE_STARTUP] = "startup",
+                                                        [PROBE_LIVENESS] = "liveness",
+                                                        [PROBE_READINESS] = "readiness"};
+    static const char *const results[] = {"unknown", "success", "warning", "failure"};
+    const struct health_counts *counts = health_counts(m->of.health);
+
+    head(out, "podd_probe_attempts_total", "counter", "Attempts of probes, by kind and result.");
+    for (size_t k = 0; k < ARRAY_SIZE(kinds); k++)
+        for (size_t r = 0; r < ARRAY_SIZE(results); r++)
+            strbuf_addf(out, "podd_probe_attempts_total{kind=\"%s\",result=\"%s\"} %llu\n",
+                        kinds[k], results[r], (unsigned long long)counts->attempts[k][r]);
+    head(out, "podd_probe_seconds_total", "counter", "How long all attempts took together.");
+    for (size_t k = 0; k < ARRAY_SIZE(kinds); k++)
+        strbuf_addf(out, "podd_probe_seconds_total{kind=\"%s\"} %.6f\n", kinds[k],
+                    (double)counts->latency_ns[k] / NS_PER_SEC);
+    counter(out, "podd_container_restarts_total",
+            "Containers of declared pods that were started again.", node_restarts(m->of.node));
 }
 
 static void write_calls(void *arg, const char *path, const struct rpc_counts *counts)
@@ -172,11 +207,13 @@ static void render(void *arg, struct strbuf *out)
     head(out, "podd_start_time_seconds", "gauge", "When this podd started, since the epoch.");
     strbuf_addf(out, "podd_start_time_seconds %.3f\n", m->started_at);
     write_pods(m, out);
+    write_pulls(m, out);
+    write_probes(m, out);
     head(out, "podd_rpc_calls_total", "counter", "Calls answered, by method and gRPC status.");
-    rpc_server_counts(m->server, write_calls, out);
+    rpc_server_counts(m->of.server, write_calls, out);
     head(out, "podd_rpc_duration_seconds", "histogram",
          "From a call's arrival at its handler to its answer; streams are left out.");
-    rpc_server_counts(m->server, write_durations, out);
+    rpc_server_counts(m->of.server, write_durations, out);
     head(out, "podd_loop_lag_seconds", "histogram", "How late a timer of the event loop fires.");
     histogram(out, "podd_loop_lag_seconds", "", lag_bounds, ARRAY_SIZE(lag_bounds), m->lag_counts,
               m->lag_sum);
@@ -184,20 +221,19 @@ static void render(void *arg, struct strbuf *out)
 
 /* ---- Life ------------------------------------------------------------------------------------ */
 
-int metrics_open(struct loop *loop, struct pods *pods, struct rpc_server *server,
-                 const char *address, struct metrics **ret, struct err *e)
+int metrics_open(struct loop *loop, const struct metrics_sources *sources, const char *address,
+                 struct metrics **ret, struct err *e)
 {
     struct metrics *m = xnew(struct metrics);
 
     m->loop = loop;
-    m->pods = pods;
-    m->server = server;
+    m->of = *sources;
     m->started_at = (double)time_now_ns() / NS_PER_SEC;
     if (metrics_http_open(loop, address, render, m, &m->http, e) < 0) {
         metrics_close(m);
         return -1;
     }
-    m->watch = pods_watch(pods, on_pod_event, m);
+    m->watch = pods_watch(sources->pods, on_pod_event, m);
     m->lag_timer = timer_new(loop, on_lag_timer, m);
     lag_wait(m);
     *ret = m;

@@ -7,8 +7,9 @@ import socket
 import cri_pb2
 import grpc
 import pytest
+import yaml
 
-from lib import cri, daemon
+from lib import cri, daemon, images
 from lib.cri import wait_until
 from lib.patience import patient
 
@@ -192,3 +193,40 @@ def test_nothing_listens_unless_told(podd):
     rows = [line.split() for name in ("tcp", "tcp6")
             for line in pathlib.Path(f"/proc/{podd.process.pid}/net/{name}").read_text().splitlines()[1:]]
     assert len([row for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets]) == 1
+
+
+@pytest.mark.vm
+def test_probes_and_restarts_are_counted(measured, busybox_tar):
+    measured.podctl("image", "import", "--name", "busybox", busybox_tar)
+    success = 'kind="readiness",result="success"'
+    failure = 'kind="liveness",result="failure"'
+    before = value("podd_container_restarts_total")
+    measured.podctl("apply", "-f", "-", stdin=yaml.safe_dump({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probed"},
+        "spec": {"terminationGracePeriodSeconds": 0, "containers": [
+            {"name": "main", "image": "busybox", "imagePullPolicy": "Never", "command": ["sleep", "1000"],
+             "readinessProbe": {"exec": {"command": ["true"]}, "periodSeconds": 1},
+             "livenessProbe": {"exec": {"command": ["false"]}, "periodSeconds": 1,
+                               "failureThreshold": 1}}]}}))
+    try:
+        wait_until(lambda: value("podd_container_restarts_total") > before, 20, "a restart")
+        assert value("podd_probe_attempts_total", success) > 0
+        assert value("podd_probe_attempts_total", failure) > 0
+        assert value("podd_probe_seconds_total", 'kind="readiness"') > 0
+    finally:
+        measured.podctl("delete", "pod", "probed")
+
+
+def test_pulls_are_counted(measured, registry, tmp_path):
+    succeeded, failed = 'result="success"', 'result="failure"'
+    before = [value("podd_image_pulls_total", r) for r in (succeeded, failed)]
+    layout = images.Layout(tmp_path)
+    layout.tag(layout.image([images.busybox_layer([("counted", b"a layer of its own")])]), "counted")
+    reference = registry.push(layout, "counted", "test/counted:1")
+    measured.images.PullImage(cri_pb2.PullImageRequest(image=cri_pb2.ImageSpec(image=reference)))
+    with pytest.raises(grpc.RpcError):
+        measured.images.PullImage(cri_pb2.PullImageRequest(
+            image=cri_pb2.ImageSpec(image=f"{registry.host}/none:1")))
+    after = [value("podd_image_pulls_total", r) for r in (succeeded, failed)]
+    assert after == [before[0] + 1, before[1] + 1]
+    assert value("podd_image_pull_bytes_total") > 0 and value("podd_image_pull_seconds_total") > 0
