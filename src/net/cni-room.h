@@ -16,7 +16,7 @@ struct cni {
     json_t *ranges; /* that a master gave; NULL: none */
     char *warning;  /* told last */
 
-    /* cni-pods.c */
+    /* cni-pods.c, cni-member.c */
     struct map *members; /* struct member by sandbox id */
     struct list queue;   /* of members that want a chain */
     size_t running;
@@ -39,13 +39,17 @@ void cni_pods_open(struct cni *c);
 void cni_pods_close(struct cni *c);
 /* What is read from disk. */
 void cni_pods_add(void *cni, struct cni_attachment *a_take);
-/* Begins what can begin. */
-void cni_pump(struct cni *c);
 /* Pods whose clean-up has not succeeded, with a reason; and those that failed CHECK. */
 void cni_pods_trouble(const struct cni *c, struct strbuf *text);
 
 /* Kills what the last podd left running for pods that are half done, holds namespaces. */
 void cni_pods_settle(struct cni *c);
+
+/* ---- cni-member.c ------------------------------------------------------------------------------
+ */
+
+/* Begins what can begin. */
+void cni_pump(struct cni *c);
 
 /* ---- cni-orphans.c -----------------------------------------------------------------------------
  */

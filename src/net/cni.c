@@ -3,7 +3,8 @@
  *
  *   cni-dir.c         which network there is, by a directory
  *   cni-conf.c        one configuration
- *   cni-pods.c        who is attached; the order of ADD, DEL, CHECK and GC
+ *   cni-pods.c        who is attached
+ *   cni-member.c      the order of ADD, DEL, CHECK and GC
  *   cni-attachment.c  what is kept of one pod, on disk too
  *   cni-status.c      whether pods can be attached
  *   cni-chain.c       one command to all plugins
