@@ -99,8 +99,9 @@ struct security_config {
     bool no_new_privs;
     bool readonly_rootfs;
     enum namespace_mode pid;
-    const char *pid_target;        /* container id */
-    const struct id_maps *user_ns; /* what the pod's must be; NULL: not stated */
+    enum namespace_mode network, ipc; /* NODE: only where it is the pod's; POD: what the pod has */
+    const char *pid_target;           /* container id */
+    const struct id_maps *user_ns;    /* what the pod's must be; NULL: not stated */
     bool has_run_as_user, has_run_as_group;
     uint32_t run_as_user, run_as_group;
     const char *run_as_username; /* wins over run_as_user */

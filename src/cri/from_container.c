@@ -100,7 +100,11 @@ static int mount_from(const Runtime__V1__Mount *m, size_t index, struct arena *a
     if (image && !m->readonly)
         return err_set(e, ERR_INVALID_ARGUMENT, "mounts[%zu]: an image volume must be readonly",
                        index);
-    if (m->propagation > RUNTIME__V1__MOUNT_PROPAGATION__PROPAGATION_BIDIRECTIONAL)
+    if (!image && !str_empty(m->image_sub_path))
+        return err_set(e, ERR_INVALID_ARGUMENT,
+                       "mounts[%zu]: image_sub_path needs an image (for %s)", index,
+                       m->container_path);
+    if ((unsigned)m->propagation > RUNTIME__V1__MOUNT_PROPAGATION__PROPAGATION_BIDIRECTIONAL)
         return err_set(e, ERR_INVALID_ARGUMENT, "mounts[%zu].propagation: unknown value %d", index,
                        m->propagation);
     if (m->recursive_read_only && !m->readonly)
@@ -254,7 +258,7 @@ static int user_from(const Runtime__V1__LinuxContainerSecurityContext *s, struct
             return -1;
     ret->supplemental_groups = groups;
     ret->n_supplemental_groups = s->n_supplemental_groups;
-    if (s->supplemental_groups_policy > RUNTIME__V1__SUPPLEMENTAL_GROUPS_POLICY__Strict)
+    if ((unsigned)s->supplemental_groups_policy > RUNTIME__V1__SUPPLEMENTAL_GROUPS_POLICY__Strict)
         return err_set(e, ERR_INVALID_ARGUMENT, "supplemental_groups_policy: unknown value %d",
                        s->supplemental_groups_policy);
     ret->groups_strict =
@@ -282,6 +286,16 @@ static int namespaces_from(const Runtime__V1__NamespaceOption *n, struct arena *
     ret->pid_target = n->target_id;
     if (ret->pid > NAMESPACE_TARGET)
         return err_set(e, ERR_INVALID_ARGUMENT, "namespace_options.pid: unknown mode %d", n->pid);
+    ret->network = (enum namespace_mode)n->network;
+    if (ret->network > NAMESPACE_TARGET)
+        return err_set(e, ERR_INVALID_ARGUMENT, "namespace_options.network: unknown mode %d",
+                       n->network);
+    ret->ipc = (enum namespace_mode)n->ipc;
+    if (ret->ipc > NAMESPACE_TARGET)
+        return err_set(e, ERR_INVALID_ARGUMENT, "namespace_options.ipc: unknown mode %d", n->ipc);
+    if (!str_empty(n->target_id) && ret->pid != NAMESPACE_TARGET)
+        return err_set(e, ERR_INVALID_ARGUMENT,
+                       "namespace_options.target_id \"%s\" needs pid TARGET", n->target_id);
     if (!n->userns_options)
         return 0;
     struct id_maps *maps = arena_alloc(a, sizeof(*maps));
@@ -336,6 +350,8 @@ int container_config_from(const Runtime__V1__ContainerConfig *c, struct arena *a
         return err_set(e, ERR_INVALID_ARGUMENT, "config.metadata.name is missing");
     if (!c->image || str_empty(c->image->image))
         return err_set(e, ERR_INVALID_ARGUMENT, "config.image.image is missing");
+    if (c->windows)
+        return err_set(e, ERR_INVALID_ARGUMENT, "config.windows: this node runs Linux");
     config.name = c->metadata->name;
     config.attempt = c->metadata->attempt;
     config.image = c->image->image;

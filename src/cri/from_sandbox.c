@@ -177,6 +177,8 @@ int sandbox_config_from(const Runtime__V1__RunPodSandboxRequest *request, struct
         return err_set(e, ERR_INVALID_ARGUMENT, "config is missing");
     if (metadata_from(c->metadata, &config, e) < 0)
         return -1;
+    if (c->windows)
+        return err_set(e, ERR_INVALID_ARGUMENT, "config.windows: this node runs Linux");
     config.hostname = c->hostname;
     config.log_directory = c->log_directory;
     if (c->dns_config) {

@@ -71,7 +71,8 @@ static Runtime__V1__ContainerUser *user_of(const struct container *c, struct are
     return user;
 }
 
-/* What only the request knows: mounts, resources, the stop signal's name. */
+/* What only the request knows: mounts, resources, the stop signal's name, how the user names the
+ * image. */
 static void add_asked(Runtime__V1__ContainerStatus *status, const struct container *c,
                       struct arena *a)
 {
@@ -83,6 +84,12 @@ static void add_asked(Runtime__V1__ContainerStatus *status, const struct contain
     status->mounts = config->mounts;
     status->n_mounts = config->n_mounts;
     status->stop_signal = config->stop_signal;
+    if (config->image) {
+        status->image->user_specified_image = config->image->user_specified_image;
+        status->image->runtime_handler = config->image->runtime_handler;
+        status->image->annotations = config->image->annotations;
+        status->image->n_annotations = config->image->n_annotations;
+    }
     if (config->linux && config->linux->resources) {
         Runtime__V1__ContainerResources *resources =
             ARENA_MESSAGE(a, runtime__v1__container_resources);

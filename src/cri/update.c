@@ -88,6 +88,10 @@ void cri_update_container_resources(struct rpc_call *call, const ProtobufCMessag
     if (!cri_accept(c, call) || !require_id(call, request->container_id, "container_id"))
         return;
     const struct container *found = container_find(c->config.pods, request->container_id, &e);
+    if (found && request->windows) {
+        err_set(&e, ERR_INVALID_ARGUMENT, "windows: this node runs Linux");
+        found = NULL;
+    }
     if (!found || limits_from(request->linux, &a, &limits, &e) < 0) {
         rpc_fail(call, &e);
         return;

@@ -146,7 +146,7 @@ static void add_security(uint64_t *h, const struct security_config *s)
     add_u64(h, (uint64_t)s->privileged | (uint64_t)s->no_new_privs << 1 |
                    (uint64_t)s->readonly_rootfs << 2 | (uint64_t)s->has_run_as_user << 3 |
                    (uint64_t)s->has_run_as_group << 4 | (uint64_t)s->groups_strict << 5 |
-                   (uint64_t)s->pid << 8);
+                   (uint64_t)s->pid << 8 | (uint64_t)s->network << 16 | (uint64_t)s->ipc << 24);
     add_str(h, s->pid_target);
     add_u64(h, (uint64_t)s->run_as_user << 32 | s->run_as_group);
     add_str(h, s->run_as_username);

@@ -76,6 +76,9 @@ int sandbox_config_check(const struct pods *p, const struct sandbox_config *conf
         config->ipc == NAMESPACE_CONTAINER || config->ipc == NAMESPACE_TARGET)
         return err_set(e, ERR_INVALID_ARGUMENT,
                        "network and IPC namespaces are the pod's or the node's");
+    if (config->pid == NAMESPACE_TARGET)
+        return err_set(e, ERR_INVALID_ARGUMENT,
+                       "the PID namespace of another container is for a container, not for a pod");
     return check_maps(p, config, e);
 }
 

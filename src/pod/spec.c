@@ -353,11 +353,27 @@ static int check_user_namespace(const struct spec_input *in, struct err *e)
     return 0;
 }
 
+/* The network and IPC namespaces are the pod's: what a container says of them can only agree. */
+static int check_pod_namespace(const char *what, enum namespace_mode wish, bool is_host,
+                               struct err *e)
+{
+    if (wish == NAMESPACE_CONTAINER || wish == NAMESPACE_TARGET)
+        return err_set(e, ERR_INVALID_ARGUMENT,
+                       "a container's %s namespace is the pod's, never its own or another's", what);
+    if (wish == NAMESPACE_NODE && !is_host)
+        return err_set(
+            e, ERR_INVALID_ARGUMENT,
+            "the node's %s namespace is asked for the container, but the pod has its own", what);
+    return 0;
+}
+
 static int set_namespaces(container_spec_t *spec, const struct spec_input *in, struct err *e)
 {
     const struct security_config *s = &in->config->security;
 
-    if (check_user_namespace(in, e) < 0)
+    if (check_user_namespace(in, e) < 0 ||
+        check_pod_namespace("network", s->network, in->host_network, e) < 0 ||
+        check_pod_namespace("IPC", s->ipc, in->host_ipc, e) < 0)
         return -1;
     switch (s->pid) {
     case NAMESPACE_POD:

@@ -158,6 +158,11 @@ static int want_mount(struct plan *plan, struct wanted *w, const struct mount_co
     uint64_t attributes =
         (config->readonly ? MOUNT_ATTR_RDONLY : 0) | (config->noexec ? MOUNT_ATTR_NOEXEC : 0) |
         (config->nosuid ? MOUNT_ATTR_NOSUID : 0) | (config->nodev ? MOUNT_ATTR_NODEV : 0);
+    /* Without a label of its own the container may read what podd may. */
+    if (config->selinux_relabel && !str_empty(plan->spec->process->selinux_label))
+        return err_set(e, ERR_UNIMPLEMENTED,
+                       "mount at %s: podd does not relabel files for SELinux; label them before",
+                       target);
     mount_spec_t *m = mount_new(PODD__SHIM__MOUNT__KIND__BIND, target, attributes);
     if (!str_empty(config->image)) {
         want_image(plan, w, config, m);

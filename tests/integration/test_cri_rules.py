@@ -560,6 +560,54 @@ def test_what_cannot_be_read_only_throughout_is_refused(podd, pod, tmp_path, wis
     assert code == grpc.StatusCode.INVALID_ARGUMENT and "recursive_read_only" in message
 
 
+@pytest.mark.parametrize("spoil, word", [
+    (lambda c: c.windows.SetInParent(), "windows"),
+    (lambda c: c.mounts.add(container_path="/m", host_path="/", image_sub_path="sub"), "image_sub_path"),
+    (lambda c: c.mounts.add(container_path="/m", host_path="/", propagation=-1), "propagation"),
+    (lambda c: setattr(c.linux.security_context, "supplemental_groups_policy", -1), "policy"),
+    (lambda c: setattr(c.linux.security_context.namespace_options, "network", cri.NODE), "network"),
+    (lambda c: setattr(c.linux.security_context.namespace_options, "network", cri.TARGET), "network"),
+    (lambda c: setattr(c.linux.security_context.namespace_options, "ipc", cri.NODE), "IPC"),
+    (lambda c: setattr(c.linux.security_context.namespace_options, "ipc", cri.CONTAINER), "IPC"),
+    (lambda c: setattr(c.linux.security_context.namespace_options, "ipc", 9), "ipc"),
+    (lambda c: setattr(c.linux.security_context.namespace_options, "target_id", "a" * 64), "target_id"),
+], ids=lambda value: value if isinstance(value, str) else "")
+def test_what_a_container_cannot_have_is_refused(podd, pod, spoil, word):
+    """Never left out in silence."""
+    config = container_config("busybox", ["true"])
+    spoil(config)
+    code, message = code_of(lambda: pod.create("", config=config))
+    assert code == grpc.StatusCode.INVALID_ARGUMENT and word in message, message
+
+
+def test_an_update_for_windows_is_refused(podd, pod):
+    container = pod.create("busybox", ["true"])
+    request = cri.UpdateContainerResourcesRequest(container_id=container)
+    request.windows.SetInParent()
+    code, message = code_of(podd.runtime.UpdateContainerResources, request)
+    assert code == grpc.StatusCode.INVALID_ARGUMENT and "windows" in message
+
+
+def test_the_nodes_namespaces_may_be_named_again(podd, no_leaks):
+    linux = cri.LinuxPodSandboxConfig()
+    linux.security_context.namespace_options.network = cri.NODE
+    linux.security_context.namespace_options.ipc = cri.NODE
+    made = Pod(podd, linux=linux)
+    config = container_config("busybox", ["true"])
+    config.linux.security_context.namespace_options.CopyFrom(linux.security_context.namespace_options)
+    made.create("", config=config)
+    made.remove()
+
+
+def test_status_says_how_the_user_named_the_image(podd, pod):
+    config = container_config("busybox", ["true"])
+    config.image.user_specified_image = "docker.io/library/busybox:stable"
+    config.image.annotations["a"] = "b"
+    image = container_status(podd, pod.create("", config=config)).image
+    assert image.user_specified_image == "docker.io/library/busybox:stable"
+    assert dict(image.annotations) == {"a": "b"}
+
+
 def test_a_device_that_is_not_there_is_named(podd, pod):
     config = container_config("busybox", ["true"])
     config.devices.add(container_path="/dev/x", host_path="/dev/no-such-device", permissions="rwm")

@@ -144,6 +144,8 @@ def test_a_name_is_free_again_after_remove_and_next_attempt_works(podd, no_leaks
     (lambda r: setattr(r.config.metadata, "uid", ""), "uid"),
     (lambda r: setattr(r.config.linux.security_context.namespace_options, "network",
                        cri.CONTAINER), "network"),
+    (lambda r: setattr(r.config.linux.security_context.namespace_options, "pid", cri.TARGET), "PID"),
+    (lambda r: r.config.windows.SetInParent(), "windows"),
     (lambda r: setattr(r, "runtime_handler", "kata"), "kata"),
     (lambda r: setattr(r.config, "hostname", "two\nlines"), "hostname"),
     (lambda r: r.config.dns_config.servers.append("1.1.1.1\noptions evil"), "DNS"),

@@ -429,6 +429,22 @@ static void test_bad_mounts_are_refused(void **state)
     }
 }
 
+static void test_relabelling_needs_more_than_podd_does(void **state)
+{
+    struct fixture *f = *state;
+    const struct mount_config mount = {
+        .container_path = "/a", .host_path = "/h", .selinux_relabel = true};
+
+    f->config.mounts = &mount;
+    f->config.n_mounts = 1;
+    f->config.security.selinux_level = "s0:c1,c2";
+    make(f); /* without SELinux nothing has a label */
+    f->kernel.selinux = true;
+    refuse(f, ERR_UNIMPLEMENTED, "relabel");
+    f->config.security.selinux_level = NULL;
+    make(f);
+}
+
 static void test_image_volumes(void **state)
 {
     static const struct mount_config mount = {.container_path = "/data", .host_path = "/h"};
@@ -589,6 +605,7 @@ int main(void)
         TEST(test_default_mounts_in_order),
         TEST(test_own_mounts_beat_defaults_and_parents_come_first),
         TEST(test_bad_mounts_are_refused),
+        TEST(test_relabelling_needs_more_than_podd_does),
         TEST(test_image_volumes),
         TEST(test_working_directory),
         TEST(test_log_path_stays_below_the_directory),
