@@ -269,6 +269,7 @@ def test_another_containers_processes(podd, user_pod):
 
 
 @needs_mapped_layers
+@pytest.mark.slow
 def test_what_a_container_wrote_is_measured_and_removed(podd, user_pod):
     container = user_pod.start("busybox", ["sh", "-c", "dd if=/dev/zero of=/big bs=1M count=3; sleep 1000"])
     layer = podd.root / "containers" / container
