@@ -155,8 +155,9 @@ def stage_vm(arguments, tally):
     vm("vm, Debian's kernel", tally, [], [*marked, "tests/integration"])
     vm("vm, newest kernel", tally, ["--kernel", "backports"],
        [*marked, "tests/integration/test_vm.py"])
-    vm("vm, systemd", tally, ["--systemd"],
-       ["tests/integration/test_systemd.py", *arguments.pytest])
+    for name, kernel in (("systemd", "cloud"), ("newest kernel, systemd", "backports")):
+        vm(f"vm, {name}", tally, ["--kernel", kernel, "--systemd"],
+           ["tests/integration/test_systemd.py", *arguments.pytest])
 
 
 def main():

@@ -70,7 +70,9 @@ def test_the_vm_stage_lets_nothing_skip(monkeypatch):
     monkeypatch.setattr(stages, "build", lambda directory: True)
     monkeypatch.setattr(stages, "junit", lambda *a, may_skip=True: rules.append(may_skip))
     stages.stage_vm(types.SimpleNamespace(pytest=[]), stages.Tally())
-    assert rules == [False] * len(machines) and len(machines) == 3
-    booted = [required for command, required in machines if "--systemd" in command]
-    assert booted and all("systemd" in required for required in booted)
-    assert all({"cgroup_v2", "sys_resource", "apparmor"} <= set(required) for _, required in machines)
+    assert rules == [False] * len(machines) and len(machines) == 4
+    booted = [(command[command.index("--kernel") + 1], required)
+              for command, required in machines if "--systemd" in command]
+    assert {kernel for kernel, _ in booted} == {"cloud", "backports"}
+    assert all("systemd" in required for _, required in booted)
+    assert all({"cgroup_v2", "sys_resource", "apparmor"} <= set(r) for _, r in machines)
