@@ -2,7 +2,8 @@
  * why.c - the way of a pod to where it is: each step with the time it took, and what it waits for
  * now.
  *
- * The steps are the pod's events and those conditions that have come true, put in order of time.
+ * The steps are the pod's events and those conditions that have come true, put in order of time. A
+ * pod that had the name before has events of its own, which are not this one's way.
  */
 #include "cli.h"
 
@@ -11,38 +12,46 @@
 
 struct step {
     int64_t time;
+    size_t order; /* among those of one time */
     char *text;
 };
 
 struct timeline {
+    const char *uid; /* of the pod */
     struct step *steps;
     size_t n;
 };
 
 static void add_step(struct timeline *t, int64_t time, char *text_take)
 {
+    size_t order = t->n;
     struct step *step = array_push(&t->steps, &t->n, sizeof(*t->steps));
 
-    *step = (struct step){time, text_take};
+    *step = (struct step){time, order, text_take};
 }
 
 static int compare_steps(const void *a, const void *b)
 {
     const struct step *x = a, *y = b;
 
-    return (x->time > y->time) - (x->time < y->time);
+    if (x->time == y->time)
+        return (x->order > y->order) - (x->order < y->order);
+    return x->time > y->time ? 1 : -1;
 }
 
 static void add_event(void *arg, const ProtobufCMessage *message)
 {
     const Podd__V1__Event *event = (const void *)message;
+    struct timeline *t = arg;
+    if (!str_equal(event->pod_uid, t->uid))
+        return;
     _cleanup_free_ char *text = format_clean(event->message);
     _cleanup_free_ char *again =
         event->count > 1
             ? xasprintf(" (%u times, last %s ago)", event->count, format_age(event->last_time))
             : xstrdup("");
 
-    add_step(arg, event->first_time, xasprintf("%s%s", text, again));
+    add_step(t, event->first_time, xasprintf("%s%s", text, again));
 }
 
 static void add_conditions(struct timeline *t, const Podd__V1__PodStatus *s)
@@ -190,6 +199,7 @@ int cmd_why(struct cli *cli, int argc, char **argv)
     if (!answer)
         return status;
     const Podd__V1__Pod *pod = answer->pod;
+    t.uid = pod->uid;
     add_step(&t, pod->created_at, xstrdup("declared"));
     add_conditions(&t, pod->status);
     events.namespace_ = pod->namespace_;

@@ -128,7 +128,7 @@ static const struct field spec_fields[] = {
     BOOL("hostUsers", host_users),
     STRING("hostname", hostname, .check = name_check_dns_label),
     REFUSED("hostnameOverride", "use hostname"),
-    REFUSED("imagePullSecrets", "podd has no Secret objects yet; set auth_file in podd.yaml"),
+    REFUSED("imagePullSecrets", "podd takes credentials from auth_file in podd.yaml"),
     LIST("initContainers", init_containers, init_container_type),
     REFUSED("nodeName", NO_SCHEDULER),
     REFUSED("nodeSelector", NO_SCHEDULER),

@@ -152,6 +152,13 @@ static size_t count_ports(const struct object_list *containers)
     return count;
 }
 
+/* Those that name the pod to readers of sandboxes are what podd says they are. */
+static bool is_own_label(const char *key)
+{
+    return str_equal(key, LABEL_POD_NAME) || str_equal(key, LABEL_POD_NAMESPACE) ||
+           str_equal(key, LABEL_POD_UID);
+}
+
 static void plan_labels(struct sandbox_plan *p, const struct pod_manifest *m, const char *uid)
 {
     const struct pair_list *own = &m->metadata->labels;
@@ -159,7 +166,7 @@ static void plan_labels(struct sandbox_plan *p, const struct pod_manifest *m, co
     size_t n = 0;
 
     for (size_t i = 0; i < own->count; i++)
-        if (!str_starts_with(own->items[i].key, "io.kubernetes.pod."))
+        if (!is_own_label(own->items[i].key))
             labels[n++] = own->items[i];
     labels[n++] = (struct key_value){(char *)LABEL_POD_NAME, m->metadata->name};
     labels[n++] = (struct key_value){(char *)LABEL_POD_NAMESPACE, m->metadata->namespace_};

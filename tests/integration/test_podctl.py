@@ -383,6 +383,17 @@ def test_why_tells_the_way_and_what_is_waited_for(podd, apply):
     assert podd.podctl("why", "absent", check=False).returncode == 4
 
 
+def test_why_tells_nothing_of_a_pod_that_had_the_name_before(podd, apply):
+    apply(document("again", "exit 1"))
+    wait_until(lambda: status(podd, "again").containers[0].restart_count > 0)
+    podd.podctl("delete", "pod", "again")
+    apply(document("again", "sleep 1000"))
+    wait_until(lambda: status(podd, "again").containers[0].ready)
+    steps = [line.split(maxsplit=3)[3] for line in podd.podctl("why", "again").stdout.splitlines()
+             if re.match(r"\d\d:\d\d:\d\d ", line)]
+    assert steps[0] == "declared" and steps.count("Started container main") == 1
+
+
 # ---- Help, man pages, completion --------------------------------------------------------------------
 
 
